@@ -1,0 +1,1 @@
+//! Leases and small versioned documents: the trait, its conformance suite and its implementations.

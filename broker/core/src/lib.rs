@@ -1,0 +1,9 @@
+//! The pure machines of Ottla and the words they share.
+//!
+//! Owns every decision that a broker, a coordinator or the controller takes. Nothing in here performs IO, awaits,
+//! reads a clock, draws a random number, spawns or locks: machines take events and time as arguments and return
+//! effects, so that one seed can replay a whole cluster.
+
+pub mod limits;
+pub mod table;
+pub mod types;

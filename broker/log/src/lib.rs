@@ -1,0 +1,1 @@
+//! One data directory: journal, segments, catalogue, recovery. IO only through trait `Disk`.

@@ -1,0 +1,1 @@
+//! Protobuf schemas of what brokers store and exchange, and their generated types.

@@ -1,0 +1,1 @@
+//! The broker process: server, transport and composition root.

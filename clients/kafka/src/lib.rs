@@ -1,0 +1,1 @@
+//! The only Rust Kafka client in the tree.

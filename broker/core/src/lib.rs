@@ -5,5 +5,6 @@
 //! effects, so that one seed can replay a whole cluster.
 
 pub mod limits;
+pub mod metadata;
 pub mod table;
 pub mod types;

@@ -6,5 +6,6 @@
 
 pub mod limits;
 pub mod metadata;
+pub mod producer;
 pub mod table;
 pub mod types;

@@ -1,0 +1,103 @@
+# The only entry point: people and CI call the same targets. `make` alone lists them.
+#
+# Everything expensive is kept in $(CACHE) outside the checkout: the build, the prebuilt RocksDB, foreign clients.
+# Nothing depends on its being there: an empty cache only costs time.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(HOME)/.cache/ottla
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+
+# Crates that build without RocksDB, root or a JVM.
+PURE := ottla-wire ottla-core ottla-rpc ottla-crds ottla-log ottla-client ottla-tidy
+PURE_FLAGS := $(addprefix -p ,$(PURE))
+
+# Prints the exports that make every build link the one prebuilt RocksDB (and builds it the first time).
+WITH_ROCKSDB := rocksdb_env="$$(broker/state/build-rocksdb.sh)"; eval "$$rocksdb_env";
+
+.PHONY: help check test build demo demo-stop conformance crash fuzz bench deny \
+        setup-build fmt-check clippy clippy-pure unit unit-pure tidy
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS=$$'\t' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
+
+# --- the developer's loop -----------------------------------------------------------------------------------------
+
+check: fmt-check clippy-pure unit-pure ## format, lints, tidy and the pure crates: no root, no RocksDB, no JVM
+
+fmt-check:
+	cargo fmt --all --check
+
+clippy-pure:
+	cargo clippy --locked $(PURE_FLAGS) --all-targets -- -D warnings
+
+unit-pure:
+	cargo test --locked -q $(PURE_FLAGS)
+
+tidy: ## only the rules of the house: layers, sizes, headers, dead files, banned words
+	cargo test --locked -p ottla-tidy
+
+# --- everything ---------------------------------------------------------------------------------------------------
+
+test: ## every test, each suite within its budget (e2e/budget.toml); ends with `N passed, N failed`
+	@e2e/run-suite e2e/budget.toml
+
+# The suites of `make test` that are not scripts of their own.
+.PHONY: suite-build suite-check suite-clippy suite-unit
+suite-build: setup-build
+	$(WITH_ROCKSDB) cargo test --locked --workspace --no-run
+	$(MAKE) --no-print-directory build
+
+suite-check: check
+
+suite-clippy: setup-build
+	$(WITH_ROCKSDB) cargo clippy --locked --workspace --all-targets -- -D warnings
+
+suite-unit: setup-build
+	$(WITH_ROCKSDB) cargo test --locked --workspace
+
+clippy: suite-clippy
+unit: suite-unit
+
+# --- binaries -----------------------------------------------------------------------------------------------------
+
+setup-build:
+	@e2e/setup/need build
+
+build: setup-build ## release binaries in bin/: ottla, ottla-broker
+	$(WITH_ROCKSDB) cargo build --locked --release -p ottla-cli -p ottla-broker
+	@mkdir -p bin
+	@for name in ottla ottla-broker; do \
+	  if [ -x "$$CARGO_TARGET_DIR/release/$$name" ]; then install -m 755 "$$CARGO_TARGET_DIR/release/$$name" bin/; fi; done
+	@ls -l bin
+
+# --- try it -------------------------------------------------------------------------------------------------------
+
+demo: build ## starts Ottla, loads real data, reads it back with kcat and our own CLI, leaves it running
+	@e2e/setup/need demo
+	@e2e/demo/run.sh
+
+demo-stop: ## ends what `make demo` left running
+	@e2e/demo/stop.sh
+
+# --- heavy suites, whole; each writes docs/results/<suite>.md ------------------------------------------------------
+
+conformance: build ## foreign clients, the same cases against Apache Kafka and against Ottla
+	@e2e/setup/need conformance
+	@e2e/conformance/run.sh --whole
+
+crash: build ## SIGKILL and power loss under load, every acked record accounted for
+	@e2e/setup/need crash
+	@e2e/crash/run.sh --whole
+
+fuzz: setup-build ## every decoder against random and mutated bytes
+	@e2e/fuzz/run.sh --whole
+
+bench: build ## Ottla beside Apache Kafka in one run
+	@e2e/setup/need bench
+	@e2e/bench/run.sh --whole
+
+deny: ## licences, duplicates, sources and (where the database is at hand) advisories of every dependency
+	@e2e/setup/deny.sh

@@ -4,6 +4,7 @@
 //! reads a clock, draws a random number, spawns or locks: machines take events and time as arguments and return
 //! effects, so that one seed can replay a whole cluster.
 
+pub mod config;
 pub mod limits;
 pub mod metadata;
 pub mod producer;

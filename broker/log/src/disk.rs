@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub mod aligned;
+pub mod real;
 
 /// Alignment of memory, offset and length for a file opened with [`Open::Direct`] or [`Open::CreateNewDirect`].
 pub const BLOCK_BYTES: usize = 4096;
@@ -100,7 +101,7 @@ pub enum DiskError {
         path: Arc<str>,
     },
     /// The file system is mounted read-only, or this process may not write here.
-    #[error("{op} {path}: no permission to write")]
+    #[error("{op} {path}: not permitted, or a read-only file system")]
     ReadOnly {
         /// What was being done.
         op: Op,
@@ -480,4 +481,9 @@ counters! {
         /// Operations that failed.
         errors,
     }
+}
+
+/// Adds to a counter that orders nothing.
+pub(crate) fn count(counter: &std::sync::atomic::AtomicU64, by: u64) {
+    counter.fetch_add(by, std::sync::atomic::Ordering::Relaxed);
 }

@@ -6,12 +6,16 @@
 
 pub mod api;
 pub mod error;
+pub mod error_code;
+pub mod frame;
+pub mod header;
 pub mod message;
 pub mod reader;
 pub mod writer;
 
 pub use api::ApiKey;
 pub use error::{DecodeError, EncodeError};
+pub use error_code::ErrorCode;
 pub use message::{Kind, Message, Request};
 pub use reader::Reader;
 pub use writer::Writer;

@@ -1,6 +1,6 @@
 //! Writing of the protocol's primitive types.
 //!
-//! Owns the forms that lengths take. Byte strings of a megabyte and more need not be copied: a writer that keeps chunks
+//! Owns the forms that lengths take. Long byte strings need not be copied: a writer that keeps chunks
 //! passes them on as they are.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -77,6 +77,32 @@ impl Writer {
         } else {
             self.bytes.extend_from_slice(bytes);
         }
+    }
+
+    /// Leaves room for an int32 length; returns where it starts. Nothing before it may be shared.
+    pub(crate) fn reserve_length(&mut self) -> usize {
+        let start = self.len();
+        self.i32(0);
+        start
+    }
+
+    /// Writes the number of bytes since the room that `reserve_length` left, into that room.
+    pub(crate) fn fill_length(&mut self, start: usize) -> Result<(), EncodeError> {
+        let max = i32::MAX as usize;
+        let length = self.len() - start - size_of::<i32>();
+        if length > max {
+            return Err(EncodeError::TooLong { length, max });
+        }
+        let prefix = (length as u32).to_be_bytes();
+        if self.done.is_empty() {
+            self.bytes[start..start + prefix.len()].copy_from_slice(&prefix);
+        } else {
+            let first = std::mem::take(&mut self.done[0]);
+            let mut first = first.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+            first[start..start + prefix.len()].copy_from_slice(&prefix);
+            self.done[0] = first.freeze();
+        }
+        Ok(())
     }
 
     /// Bytes as they are, copied.

@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 pub mod aligned;
 pub mod real;
+pub mod sim;
 
 /// Alignment of memory, offset and length for a file opened with [`Open::Direct`] or [`Open::CreateNewDirect`].
 pub const BLOCK_BYTES: usize = 4096;

@@ -1,0 +1,109 @@
+"""Runs the cases against Apache Kafka and against Ottla, and says how each went.
+
+Owns order, concurrency and the verdict. A case counts as passed when it is green on both: red on Ottla is a fault of
+Ottla, red on Kafka a fault of the case. The last line is `N passed, N failed`.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import report
+import setup
+from cases import load
+from targets import Kafka, Ottla
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="e2e/conformance/run.sh")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--whole", action="store_true")
+    size.add_argument("--slice", action="store_true")
+    parser.add_argument("--only", action="append", default=[], metavar="CLIENT[:WORD]")
+    parser.add_argument("--against", choices=["kafka", "ottla"])
+    parser.add_argument("--keep", action="store_true", help="keep the scratch folder, with what every step printed")
+    return parser.parse_args()
+
+
+def chosen(cases, options):
+    def wanted(case):
+        if options.slice and not case.slice:
+            return False
+        return not options.only or any(
+            case.client == only.split(":")[0] and only.partition(":")[2] in case.name for only in options.only)
+
+    return [case for case in cases if wanted(case)]
+
+
+def run_on(target, cases, scratch, say):
+    """All cases on one target, one after another: what they measure is behaviour, and some change the whole broker."""
+    outcomes = {}
+    for number, case in enumerate(cases, 1):
+        began = time.monotonic()
+        problem = case.run(target.bootstrap, scratch / target.name / f"{number:03}", f"{target.name}-{number}")
+        if problem is None and (gone := target.gone()):
+            problem = gone
+        outcomes[case.key] = problem
+        took = time.monotonic() - began
+        say(f"{target.name:<6} {number:>3}/{len(cases)} {'ok  ' if problem is None else 'FAIL'} {took:>5.1f} s  "
+            f"{case.client}: {case.name}" + (f"\n{indent(problem)}" if problem else ""))
+    return outcomes
+
+
+def indent(text):
+    return "\n".join(f"         {line}" for line in str(text).splitlines()[-25:])
+
+
+def main():
+    options = arguments()
+    cases = chosen(load(), options)
+    if not cases:
+        sys.exit("no such case")
+    setup.prepare({case.client for case in cases})
+    scratch = Path(tempfile.mkdtemp(prefix="ottla-conformance-"))
+    kinds = [kind for kind in (Kafka, Ottla) if options.against in (None, kind.name)]
+    lock = threading.Lock()
+
+    def say(line):
+        with lock:
+            print(line, flush=True)
+
+    targets = []
+    began = time.time()
+    try:
+        for kind in kinds:
+            targets.append(kind(ROOT, scratch))
+            say(f"{kind.name}: {targets[-1].version} at {targets[-1].bootstrap}")
+        with ThreadPoolExecutor(len(targets)) as pool:
+            runs = {t.name: pool.submit(run_on, t, cases, scratch, say) for t in targets}
+            outcomes = {name: run.result() for name, run in runs.items()}
+    finally:
+        for target in targets:
+            target.stop()
+
+    if options.whole and len(targets) == 2:
+        report.write(ROOT, cases, outcomes, {t.name: t.version for t in targets}, time.time() - began)
+    failed = [c for c in cases if any(found[c.key] is not None for found in outcomes.values())]
+    for case in failed:
+        verdict = ", ".join(f"{name} {'green' if found[case.key] is None else 'red'}" for name, found in outcomes.items())
+        print(f"failed: {case.client}: {case.name} ({verdict})")
+    if options.keep or failed:
+        print(f"what each step printed is under {scratch}")
+    else:
+        setup.remove(scratch)
+    if len(targets) < 2:
+        print(f"only against {targets[0].name}: this compares nothing")
+    print(f"{len(cases) - len(failed)} passed, {len(failed)} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    main()

@@ -11,6 +11,7 @@ pub mod frame;
 pub mod header;
 pub mod message;
 pub mod reader;
+pub mod record;
 pub mod writer;
 
 pub use api::ApiKey;

@@ -250,9 +250,21 @@ impl Reader {
         &mut self,
         flexible: bool,
         min: usize,
-        mut read: impl FnMut(&mut Self) -> Result<T, DecodeError>,
+        read: impl FnMut(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Option<Vec<T>>, DecodeError> {
-        let Some(count) = self.length(flexible, true)? else { return Ok(None) };
+        match self.length(flexible, true)? {
+            Some(count) => self.elements(count, min, read).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// `count` elements that take at least `min` bytes each.
+    pub(crate) fn elements<T>(
+        &mut self,
+        count: usize,
+        min: usize,
+        mut read: impl FnMut(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Vec<T>, DecodeError> {
         let left = self.remaining();
         if count > left / min.max(1) {
             return Err(DecodeError::CountTooLarge { at: self.at, count, left });
@@ -262,7 +274,7 @@ impl Reader {
         for _ in 0..count {
             elements.push(read(self)?);
         }
-        Ok(Some(elements))
+        Ok(elements)
     }
 
     /// A structure behind a byte that says whether it is there: negative is null.

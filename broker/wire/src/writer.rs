@@ -45,6 +45,16 @@ impl Writer {
         self.len() == 0
     }
 
+    /// Starts again; keeps the memory. Only for a writer that does not share.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// All that was written since the last shared piece.
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// All that was written, in one piece.
     pub fn into_bytes(mut self) -> Bytes {
         if self.done.is_empty() {

@@ -1,12 +1,14 @@
-//! The Kubernetes resources that users write, typed.
+//! The Kubernetes resources that users write, typed, and the loader that reads them from files.
 //!
 //! Owns the group `ottla.dev/v1alpha1`: field names, defaults, validation rules and their documentation. The YAML in
 //! `yaml/` is generated from these types; a test fails when it is stale. Field names are a public interface: inside
-//! `v1alpha1` fields are added, never renamed or removed. Must never do IO nor import another crate of ours.
+//! `v1alpha1` fields are added, never renamed or removed. Must never do IO beyond reading the files that it is given, nor
+//! import another crate of ours.
 
 pub mod cluster;
 pub mod connector;
 mod finish;
+pub mod manifest;
 pub mod shared;
 pub mod topic;
 pub mod user;

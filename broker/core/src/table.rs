@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+
 /// One change of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -102,5 +105,15 @@ impl Table for MemoryTable {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_a_table() {
+        conformance::all(MemoryTable::default);
     }
 }

@@ -1,1 +1,11 @@
-//! A whole cluster in one process, from the YAML that Kubernetes takes.
+//! A whole Ottla in one process, from the YAML that Kubernetes takes.
+//!
+//! Owns `ottla dev`: what manifests mean on one machine (`compose`), what has to be done for them (`plan`), and the
+//! shell that does it. Must never decide anything that the broker or the controller decides.
+
+mod args;
+pub mod compose;
+pub mod plan;
+pub mod port;
+
+pub use args::DevArgs;

@@ -7,9 +7,11 @@
 pub mod api;
 pub mod error;
 pub mod error_code;
+pub mod fetch;
 pub mod frame;
 pub mod header;
 pub mod message;
+pub mod produce;
 pub mod reader;
 pub mod record;
 pub mod writer;
@@ -32,6 +34,9 @@ mod generated {
 
 /// Requests and responses, one module each, generated from `schema/api`.
 pub mod messages {
+    pub use crate::fetch::{FetchRequest, FetchResponse};
+    pub use crate::produce::{ProduceRequest, ProduceResponse};
+
     include!(concat!(env!("OUT_DIR"), "/messages.rs"));
 }
 
@@ -40,3 +45,6 @@ pub mod messages {
 pub mod records {
     include!(concat!(env!("OUT_DIR"), "/records.rs"));
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,9 @@ const SHARED_BYTES_MIN: usize = 1024;
 /// A message under construction.
 #[derive(Debug, Default)]
 pub struct Writer {
+    /// The finished pieces; the first one stays in `head`, where its length can still be filled in.
     done: Vec<Bytes>,
+    head: BytesMut,
     done_bytes: usize,
     shares: bool,
     bytes: BytesMut,
@@ -56,18 +58,20 @@ impl Writer {
     }
 
     /// All that was written, in one piece.
-    pub fn into_bytes(mut self) -> Bytes {
+    pub fn into_bytes(self) -> Bytes {
         if self.done.is_empty() {
             return self.bytes.freeze();
         }
         let mut whole = BytesMut::with_capacity(self.len());
-        self.done.push(self.bytes.freeze());
-        self.done.iter().for_each(|chunk| whole.extend_from_slice(chunk));
+        self.into_chunks().iter().for_each(|chunk| whole.extend_from_slice(chunk));
         whole.freeze()
     }
 
     /// All that was written, in order, in as many pieces as were shared.
     pub fn into_chunks(mut self) -> Vec<Bytes> {
+        if !self.head.is_empty() {
+            self.done[0] = self.head.freeze();
+        }
         if !self.bytes.is_empty() {
             self.done.push(self.bytes.freeze());
         }
@@ -78,9 +82,14 @@ impl Writer {
     pub fn append(&mut self, bytes: &Bytes) {
         if self.shares && bytes.len() >= SHARED_BYTES_MIN {
             if !self.bytes.is_empty() {
-                let written = self.bytes.split().freeze();
+                let written = self.bytes.split();
                 self.done_bytes += written.len();
-                self.done.push(written);
+                if self.done.is_empty() {
+                    self.head = written;
+                    self.done.push(Bytes::new());
+                } else {
+                    self.done.push(written.freeze());
+                }
             }
             self.done_bytes += bytes.len();
             self.done.push(bytes.clone());
@@ -104,14 +113,8 @@ impl Writer {
             return Err(EncodeError::TooLong { length, max });
         }
         let prefix = (length as u32).to_be_bytes();
-        if self.done.is_empty() {
-            self.bytes[start..start + prefix.len()].copy_from_slice(&prefix);
-        } else {
-            let first = std::mem::take(&mut self.done[0]);
-            let mut first = first.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-            first[start..start + prefix.len()].copy_from_slice(&prefix);
-            self.done[0] = first.freeze();
-        }
+        let piece = if self.done.is_empty() { &mut self.bytes } else { &mut self.head };
+        piece[start..start + prefix.len()].copy_from_slice(&prefix);
         Ok(())
     }
 
@@ -301,6 +304,13 @@ impl Writer {
                 Ok(())
             }
             None => Err(EncodeError::FieldNull { field }),
+        }
+    }
+
+    /// The end of a structure without tagged fields: a zero in a flexible version, nothing in others.
+    pub fn no_tags(&mut self, flexible: bool) {
+        if flexible {
+            self.uvarint(0);
         }
     }
 

@@ -1,4 +1,19 @@
 //! One data directory: journal, segments, catalogue, recovery. IO only through trait `Disk`.
 
+mod batch;
+pub mod catalogue;
+mod codec;
+pub mod config;
+pub mod damage;
 pub mod disk;
+pub mod epochs;
+mod files;
+pub mod index;
 pub mod journal;
+pub mod partition;
+mod producers;
+pub mod segment;
+mod shared;
+pub mod store;
+pub mod sum;
+mod tail;

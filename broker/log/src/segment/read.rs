@@ -1,0 +1,271 @@
+//! Reading batches back from a segment's file.
+//!
+//! Owns finding the place of an offset, and checking what comes from the disk: both checksums and the chain of offsets
+//! (S4). Reports damage and never repairs it; indexes are only places to begin.
+
+use bytes::Bytes;
+use ottla_core::types::{Offset, Timestamp};
+
+use crate::batch::{HEADER_BYTES, Header};
+use crate::disk::DiskError;
+use crate::files::{FilePool, Place};
+use crate::index::{self, OffsetEntry, TimeEntry};
+use crate::segment::scan::{Found, Scanner};
+use crate::segment::{Kind, Segment};
+use crate::sum::{CHUNK_BYTES, ENTRY_BYTES, SumId, decode_entries, entry_position};
+
+/// Read beyond what was asked for where the first batches may have to be skipped.
+const SLACK_BYTES: u32 = 16 * 1024;
+
+/// One segment as a reader sees it; `segment` was copied under the partition's lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading<'a> {
+    pub(crate) pool: &'a FilePool,
+    pub(crate) place: &'a Place,
+    pub(crate) segment: &'a Segment,
+}
+
+/// Where to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) position: u32,
+    /// The offset of the batch there, if it is known.
+    pub(crate) expected: Option<Offset>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) from: Offset,
+    pub(crate) upto: Offset,
+    pub(crate) bytes_max: usize,
+    pub(crate) at_least_one: bool,
+}
+
+/// What a read came by.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Got {
+    /// Whole batches, contiguous.
+    pub(crate) bytes: Bytes,
+    /// Behind the last batch: its end and where the next one begins. `None` without batches.
+    pub(crate) next: Option<(Offset, u32)>,
+    /// A sidecar disagrees although every batch is sound: compare the epochs before serving.
+    pub(crate) suspicious: bool,
+    /// Where batches stopped being sound.
+    pub(crate) damage: Option<BadPlace>,
+}
+
+/// A place where a sound batch should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadPlace {
+    pub(crate) position: u32,
+    pub(crate) expected: Offset,
+}
+
+/// How a walk through some bytes ended.
+enum Walk {
+    Done,
+    /// The batch at this position (in the segment) is longer than what was read.
+    Incomplete {
+        position: u32,
+        bytes: u32,
+        expected: Option<Offset>,
+    },
+}
+
+impl Reading<'_> {
+    /// Batches from the one that holds `wanted.from` on.
+    pub(crate) fn batches(&self, start: Start, wanted: Wanted) -> Result<Got, DiskError> {
+        let limit = self.segment.written.bytes;
+        let mut start = start;
+        let mut length = u32::try_from(wanted.bytes_max).unwrap_or(u32::MAX).saturating_add(SLACK_BYTES);
+        loop {
+            let end = start.position.saturating_add(length).min(limit);
+            let (bytes, suspicious) = self.checked(start.position, end)?;
+            let mut got = Got { suspicious, ..Got::default() };
+            // A file that ends before its extent does is damaged there, not incomplete.
+            let cut = bytes.len() < (end - start.position) as usize || end == limit;
+            match self.walk(&bytes, start, wanted, cut, &mut got) {
+                Walk::Incomplete { position, bytes, expected } if got.next.is_none() => {
+                    start = Start { position, expected };
+                    length = bytes.max(length);
+                }
+                Walk::Incomplete { .. } | Walk::Done => return Ok(got),
+            }
+        }
+    }
+
+    fn walk(&self, bytes: &Bytes, start: Start, wanted: Wanted, cut: bool, got: &mut Got) -> Walk {
+        let limit = self.segment.written.bytes;
+        let (mut at, mut expected, mut first) = (0, start.expected, None);
+        loop {
+            let position = start.position + at as u32;
+            if position >= limit {
+                return Walk::Done;
+            }
+            let rest = &bytes[at..];
+            let bad = BadPlace { position, expected: expected.unwrap_or(wanted.from) };
+            if rest.len() < HEADER_BYTES {
+                if cut {
+                    got.damage = Some(bad);
+                    return Walk::Done;
+                }
+                return Walk::Incomplete { position, bytes: SLACK_BYTES, expected };
+            }
+            let header = Header::parse(rest).filter(|header| {
+                let follows = expected.is_none_or(|offset| header.base == offset);
+                follows && header.bytes <= limit - position && header.base >= self.segment.base
+            });
+            let Some(header) = header else {
+                got.damage = Some(bad);
+                return Walk::Done;
+            };
+            let Some(batch) = rest.get(..header.bytes as usize) else {
+                if cut {
+                    got.damage = Some(bad);
+                    return Walk::Done;
+                }
+                if header.end() > wanted.upto {
+                    return Walk::Done;
+                }
+                return Walk::Incomplete { position, bytes: header.bytes, expected };
+            };
+            if !header.check(batch) || (first.is_none() && expected.is_none() && header.base > wanted.from) {
+                got.damage = Some(bad);
+                return Walk::Done;
+            }
+            if header.end() > wanted.from {
+                let begin = first.unwrap_or(at);
+                let fits = at + batch.len() - begin <= wanted.bytes_max || (wanted.at_least_one && first.is_none());
+                if header.end() > wanted.upto || !fits {
+                    return Walk::Done;
+                }
+                first = Some(begin);
+                got.bytes = bytes.slice(begin..at + batch.len());
+                got.next = Some((header.end(), position + header.bytes));
+            }
+            at += batch.len();
+            expected = Some(header.end());
+        }
+    }
+
+    /// The bytes `from..to` of the log, and whether a sidecar disagrees with the chunks they lie in.
+    fn checked(&self, from: u32, to: u32) -> Result<(Bytes, bool), DiskError> {
+        let first = from / CHUNK_BYTES;
+        let aligned = first * CHUNK_BYTES;
+        let limit = self.segment.written.bytes;
+        let to_aligned = to.div_ceil(CHUNK_BYTES).saturating_mul(CHUNK_BYTES).min(limit);
+        let log = self.pool.read(self.place, self.segment.base, Kind::Log)?;
+        let bytes = log.read_bytes(u64::from(aligned), (to_aligned - aligned) as usize)?;
+        let suspicious = !self.sums_agree(first, &bytes)?;
+        let begin = ((from - aligned) as usize).min(bytes.len());
+        let end = ((to - aligned) as usize).min(bytes.len());
+        Ok((bytes.slice(begin..end), suspicious))
+    }
+
+    /// Whether the sidecar agrees with `bytes`, which begin with chunk `first`. Bytes that were never flushed have no
+    /// sums yet.
+    fn sums_agree(&self, first: u32, bytes: &[u8]) -> Result<bool, DiskError> {
+        let flushed = self.segment.flushed.bytes.div_ceil(CHUNK_BYTES);
+        let chunks = bytes.len().div_ceil(CHUNK_BYTES as usize) as u32;
+        let summed = flushed.saturating_sub(first).min(chunks);
+        if summed == 0 {
+            return Ok(true);
+        }
+        let sidecar = match self.pool.read(self.place, self.segment.base, Kind::Sum) {
+            Err(error) if error.is_not_found() => return Ok(false),
+            other => other?,
+        };
+        let entries = sidecar.read_bytes(entry_position(first), summed as usize * ENTRY_BYTES as usize)?;
+        let entries = decode_entries(&entries);
+        if entries.len() < summed as usize {
+            return Ok(false);
+        }
+        let id = SumId { partition: self.place.id, base: self.segment.base };
+        let mut chunks = bytes.chunks(CHUNK_BYTES as usize).zip(entries).zip(first..);
+        Ok(chunks.all(|((content, entry), chunk)| {
+            // A sum that covers more than this reader knows to be written belongs to a flush that is under way.
+            entry.length as usize > content.len() && chunk + 1 == flushed || id.check(chunk, content, entry)
+        }))
+    }
+
+    /// Where to begin looking for `from`, by the index if it is sound.
+    pub(crate) fn locate(&self, from: Offset) -> Result<Start, DiskError> {
+        let front = Start { position: 0, expected: Some(self.segment.base) };
+        let base = self.segment.base;
+        let count = self.segment.written.index_entries;
+        if count == 0 || from <= base {
+            return Ok(front);
+        }
+        let file = match self.pool.read(self.place, base, Kind::Index) {
+            Err(error) if error.is_not_found() => return Ok(front),
+            other => other?,
+        };
+        let found = match index::search(&*file, base, count, |entry: &OffsetEntry| entry.offset <= from) {
+            Ok(found) => found,
+            Err(DiskError::Short { .. }) => return Ok(front),
+            Err(error) => return Err(error),
+        };
+        let Some(entry) = found.filter(|entry| entry.offset <= from) else { return Ok(front) };
+        match self.header_at(entry.position)? {
+            Some(header) if header.last() == entry.offset => {
+                Ok(Start { position: entry.position, expected: Some(header.base) })
+            }
+            Some(_) | None => Ok(front),
+        }
+    }
+
+    /// Where to begin looking for the first record that is not older than `timestamp`.
+    pub(crate) fn locate_time(&self, timestamp: Timestamp) -> Result<Start, DiskError> {
+        let front = Start { position: 0, expected: Some(self.segment.base) };
+        let base = self.segment.base;
+        let count = self.segment.written.time_entries;
+        if count == 0 {
+            return Ok(front);
+        }
+        let file = match self.pool.read(self.place, base, Kind::TimeIndex) {
+            Err(error) if error.is_not_found() => return Ok(front),
+            other => other?,
+        };
+        let found = match index::search(&*file, base, count, |entry: &TimeEntry| entry.timestamp < timestamp) {
+            Ok(found) => found,
+            Err(DiskError::Short { .. }) => return Ok(front),
+            Err(error) => return Err(error),
+        };
+        let Some(entry) = found.filter(|entry| entry.timestamp < timestamp) else { return Ok(front) };
+        let start = self.locate(entry.offset)?;
+        let log = self.pool.read(self.place, base, Kind::Log)?;
+        let mut scanner = Scanner::new(&*log, self.segment.written.bytes, start.position, base);
+        while let Some(Found::Batch { header, position, .. }) = scanner.step()? {
+            if header.last() >= entry.offset {
+                let named = header.last() == entry.offset && header.max_timestamp == entry.timestamp;
+                return Ok(if named { Start { position, expected: Some(header.base) } } else { front });
+            }
+        }
+        Ok(front)
+    }
+
+    fn header_at(&self, position: u32) -> Result<Option<Header>, DiskError> {
+        if self.segment.written.bytes.saturating_sub(position) < HEADER_BYTES as u32 {
+            return Ok(None);
+        }
+        let log = self.pool.read(self.place, self.segment.base, Kind::Log)?;
+        let mut head = [0; HEADER_BYTES];
+        let got = log.read_at(u64::from(position), &mut head)?;
+        Ok(Header::parse(&head[..got]))
+    }
+
+    /// The offset at which sound batches go on behind a bad place.
+    pub(crate) fn behind(&self, bad: BadPlace) -> Result<Offset, DiskError> {
+        let log = self.pool.read(self.place, self.segment.base, Kind::Log)?;
+        let mut scanner = Scanner::new(&*log, self.segment.written.bytes, bad.position, bad.expected);
+        while let Some(found) = scanner.step()? {
+            if let Found::Batch { header, .. } = found
+                && header.base > bad.expected
+            {
+                return Ok(header.base);
+            }
+        }
+        Ok(self.segment.written.end)
+    }
+}

@@ -56,8 +56,9 @@ group.initial.rebalance.delay.ms=0
 EOF
   for setting in "$@"; do echo "$setting" >>"$run/server.properties"; done
   local heap=${KAFKA_HEAP:-1g}
-  java -cp "$libs/*" kafka.tools.StorageTool format -t "$(python3 -c 'import uuid,base64; print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))')" \
-    -c "$run/server.properties" >"$run/format.log" 2>&1 || { cat "$run/format.log" >&2; exit 1; }
+  local id # of the cluster; must not begin with a dash
+  id=$(python3 -c 'import os,base64; print("K" + base64.urlsafe_b64encode(os.urandom(16)).decode()[1:22])')
+  java -cp "$libs/*" kafka.tools.StorageTool format -t "$id" -c "$run/server.properties" >"$run/format.log" 2>&1 || { cat "$run/format.log" >&2; exit 1; }
   setsid java "-Xms$heap" "-Xmx$heap" -XX:+UseG1GC -cp "$libs/*" kafka.Kafka "$run/server.properties" \
     >"$run/server.log" 2>&1 </dev/null &
   echo $! >"$run/pid"

@@ -5,6 +5,7 @@
 //! effects, so that one seed can replay a whole cluster.
 
 pub mod config;
+pub mod controller;
 pub mod group;
 pub mod limits;
 pub mod metadata;

@@ -7,5 +7,8 @@ mod args;
 pub mod compose;
 pub mod plan;
 pub mod port;
+pub mod record;
+pub mod watch;
 
+pub use args::DevArgs as Args;
 pub use args::DevArgs;

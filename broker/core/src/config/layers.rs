@@ -74,11 +74,13 @@ impl BrokerConfig {
     /// These file values under what `image` says was changed at run time for `me`.
     #[must_use]
     pub fn at_run_time(&self, image: &Image, me: BrokerId) -> Self {
-        Self {
-            file: self.file.clone(),
-            all_brokers: image.broker_defaults().clone(),
-            this_broker: image.broker_config(me).cloned().unwrap_or_default(),
-        }
+        self.with_run_time(image.broker_defaults().clone(), image.broker_config(me).cloned().unwrap_or_default())
+    }
+
+    /// These file values under what was set at run time for all brokers and for this one.
+    #[must_use]
+    pub fn with_run_time(&self, all_brokers: ExplicitConfig, this_broker: ExplicitConfig) -> Self {
+        Self { file: self.file.clone(), all_brokers, this_broker }
     }
 
     /// What the file sets.

@@ -1,0 +1,258 @@
+//! Claiming: the root first, by compare-and-swap, which alone allots the epoch; then every shard, only from a lower one.
+//!
+//! Owns standing down and halting. Its state is what it read while claiming (A3); on meeting an epoch at or above its
+//! own by another writer it stops, and while it holds the Lease begins again at the root after a delay.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::slot::{Content, Settled, Slot};
+use super::{
+    Document, DocumentId, Effect, Effects, Halt, Header, Machine, Phase, RETRY, ReadOutcome, Revision, Root, Shard,
+    ShardId, producer_ids,
+};
+use crate::metadata::Image;
+use crate::types::ControllerEpoch;
+
+impl Machine {
+    pub(super) fn begin_claim(&mut self, out: &mut Effects) {
+        self.phase = Phase::ClaimingRoot;
+        self.root = Slot::new();
+        self.shards.clear();
+        self.read(DocumentId::Root, out);
+    }
+
+    /// Stops deciding. What was under way may or may not take effect; whoever waited is told to ask again.
+    pub(super) fn stand_down(&mut self, next: Phase, out: &mut Effects) {
+        let was_acting = self.phase == Phase::Acting;
+        self.phase = next;
+        self.root = Slot::new();
+        self.shards.clear();
+        for (id, pending) in std::mem::take(&mut self.pending) {
+            out.push(Effect::Answer(id, pending.refused));
+        }
+        if was_acting {
+            out.push(Effect::Deposed);
+        }
+    }
+
+    /// Another owns a document in our term or a later one.
+    fn deposed(&mut self, now: Instant, out: &mut Effects) {
+        self.depositions = self.depositions.saturating_add(1);
+        let until = now + self.backoff();
+        self.stand_down(Phase::Backoff(until), out);
+        out.push(Effect::WakeAt(until));
+    }
+
+    /// Between 100 and 612 ms, different for every process and every time, so that two claimers do not meet for ever.
+    fn backoff(&self) -> Duration {
+        let byte = |at: usize| u64::from(self.config.session.0[at % 16]);
+        let at = usize::try_from(self.depositions).unwrap_or_default();
+        Duration::from_millis(100 + byte(at) + byte(at + 7))
+    }
+
+    pub(super) fn halt(&mut self, why: Halt, out: &mut Effects) {
+        self.stand_down(Phase::Halted, out);
+        out.push(Effect::Halted(why));
+    }
+
+    pub(super) fn read(&mut self, document: DocumentId, out: &mut Effects) {
+        self.reads += 1;
+        let token = self.reads;
+        match document {
+            DocumentId::Root => self.root.begin_read(token),
+            DocumentId::Shard(shard) => {
+                let Some(slot) = self.shard_slot(shard) else { return };
+                slot.begin_read(token);
+            }
+        }
+        out.push(Effect::Read { document, token });
+    }
+
+    pub(super) fn shard_slot(&mut self, shard: ShardId) -> Option<&mut Slot<Shard>> {
+        self.shards.get_mut(usize::try_from(shard.0).ok()?)
+    }
+
+    pub(super) fn on_read(
+        &mut self,
+        now: Instant,
+        document: DocumentId,
+        token: u64,
+        outcome: ReadOutcome,
+        out: &mut Effects,
+    ) {
+        let awaited = match document {
+            DocumentId::Root => self.root.awaits_read(token),
+            DocumentId::Shard(shard) => self.shard_slot(shard).is_some_and(|slot| slot.awaits_read(token)),
+        };
+        if !awaited {
+            return;
+        }
+        match document {
+            DocumentId::Root => self.root.end_read(),
+            DocumentId::Shard(shard) => {
+                if let Some(slot) = self.shard_slot(shard) {
+                    slot.end_read();
+                }
+            }
+        }
+        match outcome {
+            ReadOutcome::Found(content, revision) => self.on_found(now, document, &content, revision, out),
+            ReadOutcome::Missing => self.halt(Halt::Missing(document.to_string()), out),
+            ReadOutcome::Unreadable(reason) => {
+                self.halt(Halt::Unreadable { document: document.to_string(), reason }, out);
+            }
+            ReadOutcome::Failed => self.retry_later(now, document, out),
+        }
+    }
+
+    fn on_found(&mut self, now: Instant, id: DocumentId, content: &Document, revision: Revision, out: &mut Effects) {
+        if content.id() != id {
+            let reason = format!("it holds {} instead", content.id());
+            self.halt(Halt::Unreadable { document: id.to_string(), reason }, out);
+            return;
+        }
+        if let Err(why) = self.check_header(id, content.header()) {
+            self.halt(why, out);
+            return;
+        }
+        match content {
+            Document::Root(root) => self.on_root_found(now, root, revision, out),
+            Document::Shard(shard) => self.on_shard_found(now, shard, revision, out),
+        }
+    }
+
+    /// A document of another cluster, or older than what this broker has seen or written, is never acted on.
+    fn check_header(&self, id: DocumentId, header: &Header) -> Result<(), Halt> {
+        if header.cluster != self.config.cluster {
+            let document = id.to_string();
+            return Err(Halt::OtherCluster { document, got: header.cluster, expected: self.config.cluster });
+        }
+        let own = match id {
+            DocumentId::Root => self.root.committed().map(|root| root.header()),
+            DocumentId::Shard(shard) => usize::try_from(shard.0)
+                .ok()
+                .and_then(|at| self.shards.get(at))
+                .and_then(|slot| slot.committed())
+                .map(|shard| shard.header()),
+        };
+        let written = own.map(|header| (header.epoch, header.version));
+        let seen = written.max(self.config.floor.get(&id).copied());
+        match seen {
+            Some(seen) if (header.epoch, header.version) < seen => Err(Halt::RolledBack {
+                document: id.to_string(),
+                epoch: header.epoch.get(),
+                version: header.version,
+                seen_epoch: seen.0.get(),
+                seen_version: seen.1,
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn on_root_found(&mut self, now: Instant, root: &Arc<Root>, revision: Revision, out: &mut Effects) {
+        if self.root.in_flight().is_some() {
+            match self.root.settle(root, revision.clone()) {
+                Settled::Done(waiters) => return self.on_root_committed(waiters, out),
+                Settled::NotYet => return self.resend(now, DocumentId::Root, out),
+                Settled::Other => {}
+            }
+            // While the root is being claimed, an earlier controller may write it until we have it.
+            if self.phase != Phase::ClaimingRoot || root.header.epoch >= self.owner.epoch {
+                return self.deposed(now, out);
+            }
+        }
+        self.owner.epoch = ControllerEpoch::new(root.header.epoch.get().saturating_add(1));
+        let mut claimed = (**root).clone();
+        claimed.next_producer_id = producer_ids::skipped(claimed.next_producer_id);
+        let write = self.root.claim(claimed, revision, &mut self.owner);
+        out.push(Effect::Write(write));
+    }
+
+    fn on_shard_found(&mut self, now: Instant, shard: &Arc<Shard>, revision: Revision, out: &mut Effects) {
+        let id = shard.id();
+        let (epoch, claiming) = (self.owner.epoch, self.phase == Phase::ClaimingShards);
+        let Some(slot) = self.shard_slot(ShardId(shard.index)) else { return };
+        if slot.in_flight().is_some() {
+            match slot.settle(shard, revision.clone()) {
+                Settled::Done(waiters) => return self.on_shard_committed(ShardId(shard.index), None, waiters, out),
+                Settled::NotYet => return self.resend(now, id, out),
+                Settled::Other => {}
+            }
+        }
+        // A shard that we have claimed can only have been taken by a later term; one that we have not, by anybody.
+        if !claiming || shard.header.epoch >= epoch {
+            return self.deposed(now, out);
+        }
+        let at = usize::try_from(shard.index).expect("the slot exists");
+        let write = self.shards[at].claim((**shard).clone(), revision, &mut self.owner);
+        out.push(Effect::Write(write));
+    }
+
+    /// The root is ours: its count of shards says what else there is to claim.
+    pub(super) fn on_root_claimed(&mut self, out: &mut Effects) {
+        let count = self.root.committed().map_or(0, |root| root.shard_count);
+        self.phase = Phase::ClaimingShards;
+        self.shards = (0..count).map(|_| Slot::new()).collect();
+        for shard in 0..count {
+            self.read(DocumentId::Shard(ShardId(shard)), out);
+        }
+        self.act_if_all_claimed(out);
+    }
+
+    pub(super) fn act_if_all_claimed(&mut self, out: &mut Effects) {
+        if self.shards.iter().any(|slot| slot.committed().is_none()) {
+            return;
+        }
+        let Some(root) = self.root.committed().cloned() else { return };
+        self.phase = Phase::Acting;
+        let shards = || self.shards.iter().filter_map(|slot| slot.committed());
+        let tombstones = shards().flat_map(|shard| shard.tombstones.clone()).collect();
+        let image = Image::empty(self.config.cluster)
+            .with_topics(shards().flat_map(|shard| shard.topics.values().cloned()))
+            .with_tombstones(tombstones);
+        self.image = self.with_root(image, &root);
+        self.read_broker_config();
+        out.push(Effect::Publish(self.image.clone()));
+        out.push(Effect::Leading(self.owner.epoch));
+    }
+
+    pub(super) fn retry_later(&mut self, now: Instant, document: DocumentId, out: &mut Effects) {
+        let at = now + RETRY;
+        match document {
+            DocumentId::Root => self.root.retry_at = Some(at),
+            DocumentId::Shard(shard) => {
+                if let Some(slot) = self.shard_slot(shard) {
+                    slot.retry_at = Some(at);
+                }
+            }
+        }
+        out.push(Effect::WakeAt(at));
+    }
+
+    /// A write that has not taken effect is sent again, a moment later: its first copy may still be on its way.
+    fn resend(&mut self, now: Instant, document: DocumentId, out: &mut Effects) {
+        self.retry_later(now, document, out);
+    }
+
+    pub(super) fn retry_due(&mut self, now: Instant, out: &mut Effects) {
+        let due = |retry_at: Option<Instant>| retry_at.is_some_and(|at| at <= now);
+        if due(self.root.retry_at) {
+            match self.root.resend() {
+                Some(write) => out.push(Effect::Write(write)),
+                None => self.read(DocumentId::Root, out),
+            }
+        }
+        for at in 0..self.shards.len() {
+            if due(self.shards[at].retry_at) {
+                match self.shards[at].resend() {
+                    Some(write) => out.push(Effect::Write(write)),
+                    None => {
+                        let shard = u32::try_from(at).expect("a count of shards is a u32");
+                        self.read(DocumentId::Shard(ShardId(shard)), out);
+                    }
+                }
+            }
+        }
+    }
+}

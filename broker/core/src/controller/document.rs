@@ -1,0 +1,169 @@
+//! The documents that hold a cluster's metadata: one root and the topic shards.
+//!
+//! Owns their content and their header, by which a claim and a lost answer are judged. How they are stored and encoded
+//! is not known here. A document is only ever replaced whole, by compare-and-swap.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::metadata::{Broker, ExplicitConfig, Tombstone, Topic};
+use crate::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation, ProducerId, TopicId};
+
+/// How many topic shards a new cluster has.
+pub const SHARD_COUNT: u32 = 16;
+
+/// Index of a topic shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u32);
+
+/// Which document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DocumentId {
+    /// Brokers, epoch, shard count, producer ids, run-time broker configs.
+    Root,
+    /// The topics whose names hash to it.
+    Shard(ShardId),
+}
+
+impl fmt::Display for DocumentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => f.write_str("root"),
+            Self::Shard(shard) => write!(f, "topics-{:04}", shard.0),
+        }
+    }
+}
+
+/// One run of a process that may be the controller; drawn at random when it starts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct SessionId(pub [u8; 16]);
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Names one write for ever: a reader that finds it knows that the write took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct WriteId {
+    /// Who wrote.
+    pub session: SessionId,
+    /// Which of its writes.
+    pub number: u64,
+}
+
+/// The store's own mark of a document's state. Only ever compared for equality.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Revision(pub String);
+
+/// What every document carries.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Header {
+    /// The cluster that it belongs to.
+    pub cluster: ClusterId,
+    /// Counts its writes.
+    pub version: u64,
+    /// The term of the controller that wrote it.
+    pub epoch: ControllerEpoch,
+    /// The broker that was this controller.
+    pub writer: BrokerId,
+    /// The write that left it so. Ownership is epoch *and* session.
+    pub write: WriteId,
+}
+
+impl Header {
+    /// Whether `session` owns the document in its term `epoch`.
+    pub fn owned_by(&self, epoch: ControllerEpoch, session: SessionId) -> bool {
+        self.epoch == epoch && self.write.session == session
+    }
+}
+
+/// A broker as the root knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// What everybody may know.
+    pub broker: Broker,
+    /// While the broker has not yet confirmed that its data directory records this run: what the directory recorded
+    /// when the run was allotted. A directory that still says so has never run it.
+    pub admitted_from: Option<Incarnation>,
+}
+
+/// The root document.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Root {
+    /// Version, owner, write.
+    pub header: Header,
+    /// How many topic shards there are.
+    pub shard_count: u32,
+    /// Every registered broker.
+    pub members: BTreeMap<BrokerId, Member>,
+    /// The first producer id that nobody was given.
+    pub next_producer_id: ProducerId,
+    /// What every broker of the cluster understands.
+    pub feature_level: u32,
+    /// Run-time configs of all brokers.
+    pub broker_defaults: ExplicitConfig,
+    /// Run-time configs of single brokers.
+    pub broker_configs: BTreeMap<BrokerId, ExplicitConfig>,
+}
+
+/// One topic shard.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Shard {
+    /// Version, owner, write.
+    pub header: Header,
+    /// Which shard.
+    pub index: u32,
+    /// Its topics, by name.
+    pub topics: BTreeMap<String, Arc<Topic>>,
+    /// Its deleted topics whose replicas may still exist.
+    pub tombstones: BTreeMap<TopicId, Tombstone>,
+    /// Per broker, the run that the entries above hold for: an entry of an older run is no member of its ISR.
+    pub runs: BTreeMap<BrokerId, Incarnation>,
+}
+
+/// Either kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// The root.
+    Root(Arc<Root>),
+    /// A shard.
+    Shard(Arc<Shard>),
+}
+
+impl Document {
+    /// Which one it is.
+    pub fn id(&self) -> DocumentId {
+        match self {
+            Self::Root(_) => DocumentId::Root,
+            Self::Shard(shard) => DocumentId::Shard(ShardId(shard.index)),
+        }
+    }
+
+    /// Version, owner, write.
+    pub fn header(&self) -> &Header {
+        match self {
+            Self::Root(root) => &root.header,
+            Self::Shard(shard) => &shard.header,
+        }
+    }
+}
+
+/// What `cluster init` creates: the shards first, the root last, so that a root never stands without its shards.
+pub fn initial(cluster: ClusterId) -> Vec<Document> {
+    let header = Header { cluster, ..Header::default() };
+    let shard = |index| Document::Shard(Arc::new(Shard { header: header.clone(), index, ..Shard::default() }));
+    let root = Root { header: header.clone(), shard_count: SHARD_COUNT, feature_level: 1, ..Root::default() };
+    (0..SHARD_COUNT).map(shard).chain([Document::Root(Arc::new(root))]).collect()
+}
+
+/// The shard that holds the topic of that name: FNV-1a over the name, for ever the same.
+pub fn shard_of(topic: &str, shard_count: u32) -> ShardId {
+    let hash = topic
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let shard = hash.checked_rem(u64::from(shard_count)).unwrap_or_default();
+    ShardId(u32::try_from(shard).expect("smaller than a u32"))
+}

@@ -1,0 +1,209 @@
+//! What the controller can be asked, and what it answers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::error::{
+    AlterConfigError, CreatePartitionsError, CreateTopicError, DeleteTopicError, NotController, RegisterError, Standing,
+};
+use crate::config::Alteration;
+use crate::metadata::{Endpoint, ExplicitConfig, Topic};
+use crate::types::{BrokerId, ClusterId, Incarnation, PartitionIndex, ProducerId, TopicId};
+
+/// Numbers a question, so that its answer finds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// A topic to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// Its identity, drawn by the asker.
+    pub id: TopicId,
+    /// How many partitions; `None` for the default.
+    pub partitions: Option<i32>,
+    /// How many replicas of each; `None` for the default.
+    pub replication_factor: Option<i16>,
+    /// Who holds which partition, if the client says so itself.
+    pub assignments: Vec<(PartitionIndex, Vec<BrokerId>)>,
+    /// What is set on it.
+    pub config: ExplicitConfig,
+}
+
+impl NewTopic {
+    /// A topic with all defaults.
+    pub fn named(name: impl Into<String>, id: TopicId) -> Self {
+        Self {
+            name: name.into(),
+            id,
+            partitions: None,
+            replication_factor: None,
+            assignments: Vec::new(),
+            config: ExplicitConfig::new(),
+        }
+    }
+}
+
+/// A topic by either identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicRef {
+    /// By name.
+    Name(String),
+    /// By id.
+    Id(TopicId),
+}
+
+/// A topic to get more partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// The topic.
+    pub topic: String,
+    /// How many partitions it shall have in all.
+    pub count: i32,
+    /// Who holds the new ones, if the client says so itself.
+    pub assignments: Option<Vec<Vec<BrokerId>>>,
+}
+
+/// What has configs that the controller keeps.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConfigTarget {
+    /// A topic, by name.
+    Topic(String),
+    /// One broker.
+    Broker(BrokerId),
+    /// All brokers.
+    AllBrokers,
+}
+
+/// How configs are changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigChange {
+    /// Everything explicit is replaced by this.
+    Replace(ExplicitConfig),
+    /// Single keys change, in this order.
+    Alter(Vec<(String, Alteration)>),
+}
+
+/// A broker that presents itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Its `node.id`.
+    pub broker: BrokerId,
+    /// The cluster that its data directory belongs to.
+    pub cluster: ClusterId,
+    /// The data directory and the last run that it records.
+    pub standing: Standing,
+    /// Its failure domain.
+    pub rack: Option<String>,
+    /// Where to reach it.
+    pub endpoints: BTreeMap<String, Endpoint>,
+}
+
+/// The run that a broker was allotted. It records it in its data directory, durably, then asks to be admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// The new run.
+    pub incarnation: Incarnation,
+    /// Whether the data directory is the one, in the state, that the broker last ran on. If not, the broker is in no
+    /// ISR and leads nothing until it has caught up (A9).
+    pub trusted: bool,
+}
+
+/// Consecutive producer ids that nobody else is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerIdBlock {
+    /// The first one.
+    pub first: ProducerId,
+    /// How many.
+    pub count: i64,
+}
+
+/// What the controller can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Creates topics, or only says whether it would.
+    CreateTopics {
+        /// Which.
+        topics: Vec<NewTopic>,
+        /// Change nothing.
+        validate_only: bool,
+    },
+    /// Deletes topics.
+    DeleteTopics {
+        /// Which.
+        topics: Vec<TopicRef>,
+    },
+    /// Adds partitions to topics, or only says whether it would.
+    CreatePartitions {
+        /// Which.
+        topics: Vec<Growth>,
+        /// Change nothing.
+        validate_only: bool,
+    },
+    /// Changes configs, or only says whether it would.
+    AlterConfigs {
+        /// Which.
+        resources: Vec<(ConfigTarget, ConfigChange)>,
+        /// Change nothing.
+        validate_only: bool,
+    },
+    /// Hands out producer ids.
+    AllocateProducerIds,
+    /// Registers a broker and allots its run.
+    Register(Registration),
+    /// Admits a registered broker whose data directory records its run.
+    Admit {
+        /// The broker.
+        broker: BrokerId,
+        /// Its run.
+        incarnation: Incarnation,
+    },
+    /// A broker has deleted what it held of these deleted topics.
+    ReplicasDeleted {
+        /// The broker.
+        broker: BrokerId,
+        /// The topics.
+        topics: Vec<TopicId>,
+    },
+}
+
+/// What the controller answers; in the order of the request's items. It answers after everything it says is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Request::CreateTopics`].
+    CreateTopics(Vec<Result<Arc<Topic>, CreateTopicError>>),
+    /// To [`Request::DeleteTopics`]: name and id of what was deleted.
+    DeleteTopics(Vec<Result<(String, TopicId), DeleteTopicError>>),
+    /// To [`Request::CreatePartitions`].
+    CreatePartitions(Vec<Result<(), CreatePartitionsError>>),
+    /// To [`Request::AlterConfigs`].
+    AlterConfigs(Vec<Result<(), AlterConfigError>>),
+    /// To [`Request::AllocateProducerIds`].
+    AllocateProducerIds(Result<ProducerIdBlock, NotController>),
+    /// To [`Request::Register`].
+    Register(Result<Registered, RegisterError>),
+    /// To [`Request::Admit`].
+    Admit(Result<(), RegisterError>),
+    /// To [`Request::ReplicasDeleted`].
+    ReplicasDeleted(Result<(), NotController>),
+}
+
+impl Request {
+    /// What is answered when this process does not decide.
+    pub(super) fn refused(&self) -> Answer {
+        fn each<T, E: From<NotController>>(count: usize) -> Vec<Result<T, E>> {
+            (0..count).map(|_| Err(E::from(NotController))).collect()
+        }
+        match self {
+            Self::CreateTopics { topics, .. } => Answer::CreateTopics(each(topics.len())),
+            Self::DeleteTopics { topics } => Answer::DeleteTopics(each(topics.len())),
+            Self::CreatePartitions { topics, .. } => Answer::CreatePartitions(each(topics.len())),
+            Self::AlterConfigs { resources, .. } => Answer::AlterConfigs(each(resources.len())),
+            Self::AllocateProducerIds => Answer::AllocateProducerIds(Err(NotController)),
+            Self::Register(_) => Answer::Register(Err(NotController.into())),
+            Self::Admit { .. } => Answer::Admit(Err(NotController.into())),
+            Self::ReplicasDeleted { .. } => Answer::ReplicasDeleted(Err(NotController)),
+        }
+    }
+}

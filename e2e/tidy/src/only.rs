@@ -58,7 +58,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         for (index, line) in product_lines(path, text) {
             if PURE.iter().any(|folder| path.starts_with(&format!("{folder}src/")))
                 && path != NOT_PURE
-                && let Some(word) = IMPURE_WORDS.iter().find(|word| line.contains(**word))
+                && let Some(word) = IMPURE_WORDS.iter().find(|word| contains_word(line, word))
             {
                 found.push(Finding::at(path, index, format!("`{word}`: this crate is pure")));
             }
@@ -70,6 +70,12 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// `.await` is one, `.awaits` is not.
+fn contains_word(line: &str, word: &str) -> bool {
+    let goes_on = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(at, _)| !word.ends_with(goes_on) || !line[at + word.len()..].starts_with(goes_on))
 }
 
 #[cfg(test)]
@@ -101,6 +107,8 @@ mod tests {
         assert_eq!(found("broker/core/src/group.rs", "let now = Instant::now();\n"), 1);
         assert_eq!(found("broker/core/src/group.rs", "// never Instant::now()\n"), 0);
         assert_eq!(found("broker/core/src/group/tests.rs", "let now = Instant::now();\n"), 0);
+        assert_eq!(found("broker/core/src/group.rs", "group.awaiting_join.next.await?;\n"), 1);
+        assert_eq!(found("broker/core/src/group.rs", "if group.awaiting_join > 0 {\n"), 0);
         assert_eq!(found("broker/wire/src/lib.rs", "pub async fn read() {}\n"), 1);
         assert_eq!(found("broker/log/src/lib.rs", "use std::fs;\n"), 0);
     }

@@ -7,9 +7,11 @@ pub(crate) fn generated(path: &str, text: &str) -> bool {
         || text.lines().take(5).any(|l| l.contains("@generated"))
 }
 
-/// Whether the whole file is a test, a benchmark or an example.
+/// Whether the whole file is a test, a benchmark or an example; the conformance suite of a trait is a test too.
 pub(crate) fn test_file(path: &str) -> bool {
-    path.split('/').any(|part| matches!(part, "tests" | "benches" | "examples")) || path.ends_with("/tests.rs")
+    path.split('/').any(|part| matches!(part, "tests" | "benches" | "examples"))
+        || path.ends_with("/tests.rs")
+        || path.ends_with("/conformance.rs")
 }
 
 /// How many lines come before the file's own test module.

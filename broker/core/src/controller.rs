@@ -21,7 +21,6 @@ mod configs;
 pub mod document;
 pub mod error;
 mod lease;
-mod names;
 mod partitions;
 mod placement;
 mod producer_ids;
@@ -36,7 +35,6 @@ mod tests;
 pub use document::{Document, DocumentId, Header, Member, Revision, Root, SessionId, Shard, ShardId, WriteId};
 pub use error::Halt;
 pub use lease::{LeaseCall, LeaseSeen};
-pub use names::{check_name, is_internal};
 pub use producer_ids::PRODUCER_ID_BLOCK;
 pub use request::{
     Answer, ConfigChange, ConfigTarget, Growth, NewTopic, ProducerIdBlock, Registered, Registration, Request,

@@ -11,4 +11,5 @@ pub mod limits;
 pub mod metadata;
 pub mod producer;
 pub mod table;
+pub mod topic_name;
 pub mod types;

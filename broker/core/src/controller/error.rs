@@ -1,38 +1,8 @@
 //! Why the controller refuses: one fact each, with its numbers, and one enum per operation.
 
 use crate::config::ConfigError;
+use crate::topic_name::InvalidName;
 use crate::types::{BrokerId, ClusterId, DirectoryId, Incarnation, PartitionIndex, TopicId};
-
-/// What is wrong with a topic's name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidName {
-    /// It has no characters.
-    #[error("the topic name is empty")]
-    Empty,
-    /// A directory of that name could not exist.
-    #[error("the topic name cannot be \".\" or \"..\"")]
-    Dots,
-    /// It would not fit into a file name.
-    #[error("the topic name has {length} characters; at most 249 are allowed")]
-    TooLong {
-        /// How many it has.
-        length: usize,
-    },
-    /// It holds other characters than ASCII letters, digits, `.`, `_` and `-`.
-    #[error("the topic name {name:?} holds other characters than ASCII letters, digits, '.', '_' and '-'")]
-    Characters {
-        /// The name.
-        name: String,
-    },
-    /// Metrics could not tell it from another topic, because `.` and `_` look the same there.
-    #[error("topic '{name}' collides with existing topic: {other}")]
-    Collision {
-        /// The new name.
-        name: String,
-        /// The topic that exists.
-        other: String,
-    },
-}
 
 /// What is wrong with an assignment of replicas that a client wrote by hand.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{
-    AlterConfigError, CreatePartitionsError, CreateTopicError, DeleteTopicError, InvalidAssignment, InvalidName,
-    InvalidPartitions, InvalidReplicationFactor, InvalidRequest, RegisterError, Standing,
+    AlterConfigError, CreatePartitionsError, CreateTopicError, DeleteTopicError, InvalidAssignment, InvalidPartitions,
+    InvalidReplicationFactor, InvalidRequest, RegisterError, Standing,
 };
 use super::*;
 use crate::config::{Alteration, ConfigError};
 use crate::metadata::{ExplicitConfig, Partition, Topic};
+use crate::topic_name::InvalidName;
 use crate::types::{DirectoryId, Incarnation, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerId, TopicId};
 
 mod adversary;

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::error::{
-    CreateTopicError, DeleteTopicError, InvalidAssignment, InvalidName, InvalidPartitions, InvalidReplicationFactor,
-    InvalidRequest, TooManyPartitions,
+    CreateTopicError, DeleteTopicError, InvalidAssignment, InvalidPartitions, InvalidReplicationFactor, InvalidRequest,
+    TooManyPartitions,
 };
-use super::{Machine, NewTopic, PARTITIONS_PER_REQUEST_MAX, TopicRef, Work, names, placement};
+use super::{Machine, NewTopic, PARTITIONS_PER_REQUEST_MAX, TopicRef, Work, placement};
 use crate::config::{self, broker};
 use crate::metadata::{Broker, Tombstone, Topic};
+use crate::topic_name::{self, InvalidName};
 use crate::types::{BrokerId, TopicId};
 
 impl Machine {
@@ -46,8 +47,8 @@ impl Machine {
         new: NewTopic,
         made: &mut usize,
     ) -> Result<Topic, CreateTopicError> {
-        names::check_name(&new.name)?;
-        if names::is_reserved(&new.name) {
+        topic_name::check(&new.name)?;
+        if topic_name::is_reserved(&new.name) {
             return Err(InvalidRequest::Internal { operation: "creation", topic: new.name }.into());
         }
         if self.latest_topic(work, &new.name).is_some() {
@@ -56,7 +57,7 @@ impl Machine {
         if let Some(other) = self.colliding(work, &new.name) {
             return Err(InvalidName::Collision { name: new.name, other }.into());
         }
-        let internal = names::is_internal(&new.name);
+        let internal = topic_name::is_internal(&new.name);
         config::check_topic(&new.config, &self.broker, internal)?;
         let assigned = self.place_new_topic(brokers, &new, made)?;
         let partitions = assigned.into_iter().map(|replicas| placement::new_partition(brokers, replicas)).collect();
@@ -65,16 +66,16 @@ impl Machine {
 
     /// A topic that metrics could not tell from `name`.
     fn colliding(&self, work: &mut Work, name: &str) -> Option<String> {
-        if !names::can_collide(name) {
+        if !topic_name::can_collide(name) {
             return None;
         }
         // It may be in any shard: its name is another one.
-        let committed = self.image.topics().keys().find(|other| names::collide(other, name)).cloned();
+        let committed = self.image.topics().keys().find(|other| topic_name::collide(other, name)).cloned();
         let fresh = || {
             let latest = self.shards.iter().filter_map(|slot| Some((slot.latest()?, slot.committed()?)));
             let changed = latest.filter(|(latest, committed)| !Arc::ptr_eq(latest, committed));
             let mut names = changed.flat_map(|(latest, _)| latest.topics.keys());
-            names.find(|other| names::collide(other, name)).cloned()
+            names.find(|other| topic_name::collide(other, name)).cloned()
         };
         let other = committed.or_else(fresh)?;
         // It may have been deleted since it was committed.

@@ -1,0 +1,220 @@
+//! Between the generated types and those of `ottla-core`. Whatever protobuf allows and the core does not is refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ottla_core::controller::{Header, Member, Root, SessionId, Shard, WriteId};
+use ottla_core::metadata::{Broker, Endpoint, Partition, Tombstone, Topic};
+use ottla_core::topic_name::is_internal;
+use ottla_core::types::{
+    BrokerId, ClusterId, ControllerEpoch, DirectoryId, Incarnation, LeaderEpoch, PartitionEpoch, ProducerId, TopicId,
+};
+
+use crate::envelope::DecodeError;
+use crate::metadata as pb;
+
+fn sixteen(bytes: &[u8], what: &str) -> Result<[u8; 16], DecodeError> {
+    bytes.try_into().map_err(|_| DecodeError::Content(format!("{what} has {} bytes instead of 16", bytes.len())))
+}
+
+fn missing(what: &str) -> DecodeError {
+    DecodeError::Content(format!("it has no {what}"))
+}
+
+fn numbers(ids: &[BrokerId]) -> Vec<i32> {
+    ids.iter().map(|id| id.get()).collect()
+}
+
+fn brokers(ids: Vec<i32>) -> Vec<BrokerId> {
+    ids.into_iter().map(BrokerId::new).collect()
+}
+
+impl From<&Header> for pb::Header {
+    fn from(header: &Header) -> Self {
+        Self {
+            cluster_id: header.cluster.to_bytes().to_vec(),
+            version: header.version,
+            controller_epoch: header.epoch.get(),
+            writer: header.writer.get(),
+            write_session: header.write.session.0.to_vec(),
+            write_number: header.write.number,
+        }
+    }
+}
+
+impl TryFrom<pb::Header> for Header {
+    type Error = DecodeError;
+
+    fn try_from(header: pb::Header) -> Result<Self, DecodeError> {
+        let session = SessionId(sixteen(&header.write_session, "the write session")?);
+        Ok(Self {
+            cluster: ClusterId::from_bytes(sixteen(&header.cluster_id, "the cluster id")?),
+            version: header.version,
+            epoch: ControllerEpoch::new(header.controller_epoch),
+            writer: BrokerId::new(header.writer),
+            write: WriteId { session, number: header.write_number },
+        })
+    }
+}
+
+impl From<&Root> for pb::Root {
+    fn from(root: &Root) -> Self {
+        let config = |(id, config): (&BrokerId, &BTreeMap<String, String>)| pb::BrokerConfig {
+            id: id.get(),
+            config: config.clone(),
+        };
+        Self {
+            header: Some((&root.header).into()),
+            shard_count: root.shard_count,
+            members: root.members.values().map(Into::into).collect(),
+            next_producer_id: root.next_producer_id.get(),
+            feature_level: root.feature_level,
+            broker_defaults: root.broker_defaults.clone(),
+            broker_configs: root.broker_configs.iter().map(config).collect(),
+        }
+    }
+}
+
+impl TryFrom<pb::Root> for Root {
+    type Error = DecodeError;
+
+    fn try_from(root: pb::Root) -> Result<Self, DecodeError> {
+        let members = root.members.into_iter().map(Member::try_from);
+        let configs = root.broker_configs.into_iter().map(|broker| (BrokerId::new(broker.id), broker.config));
+        if root.shard_count == 0 || root.shard_count > 1 << 16 {
+            return Err(DecodeError::Content(format!("it cannot have {} shards", root.shard_count)));
+        }
+        Ok(Self {
+            header: root.header.ok_or_else(|| missing("header"))?.try_into()?,
+            shard_count: root.shard_count,
+            members: members.map(|member| member.map(|member| (member.broker.id, member))).collect::<Result<_, _>>()?,
+            next_producer_id: ProducerId::new(root.next_producer_id),
+            feature_level: root.feature_level,
+            broker_defaults: root.broker_defaults,
+            broker_configs: configs.collect(),
+        })
+    }
+}
+
+impl From<&Member> for pb::Member {
+    fn from(member: &Member) -> Self {
+        let broker = &member.broker;
+        let endpoint = |(listener, endpoint): (&String, &Endpoint)| pb::Endpoint {
+            listener: listener.clone(),
+            host: endpoint.host.clone(),
+            port: u32::from(endpoint.port),
+        };
+        Self {
+            id: broker.id.get(),
+            incarnation: broker.incarnation.get(),
+            directory_id: broker.directory.to_bytes().to_vec(),
+            rack: broker.rack.clone(),
+            endpoints: broker.endpoints.iter().map(endpoint).collect(),
+            fenced: broker.fenced,
+            admitted_from: member.admitted_from.map(Incarnation::get),
+        }
+    }
+}
+
+impl TryFrom<pb::Member> for Member {
+    type Error = DecodeError;
+
+    fn try_from(member: pb::Member) -> Result<Self, DecodeError> {
+        let endpoint = |endpoint: pb::Endpoint| {
+            let port = u16::try_from(endpoint.port);
+            let port = port.map_err(|_| DecodeError::Content(format!("{} is no port", endpoint.port)))?;
+            Ok((endpoint.listener, Endpoint { host: endpoint.host, port }))
+        };
+        let broker = Broker {
+            id: BrokerId::new(member.id),
+            incarnation: Incarnation::new(member.incarnation),
+            directory: DirectoryId::from_bytes(sixteen(&member.directory_id, "a directory id")?),
+            rack: member.rack,
+            endpoints: member.endpoints.into_iter().map(endpoint).collect::<Result<_, DecodeError>>()?,
+            fenced: member.fenced,
+        };
+        Ok(Self { broker, admitted_from: member.admitted_from.map(Incarnation::new) })
+    }
+}
+
+impl From<&Shard> for pb::TopicShard {
+    fn from(shard: &Shard) -> Self {
+        let tombstone = |(id, tombstone): (&TopicId, &Tombstone)| pb::Tombstone {
+            topic_id: id.to_bytes().to_vec(),
+            name: tombstone.name.clone(),
+            holders: tombstone.holders.iter().map(|id| id.get()).collect(),
+        };
+        Self {
+            header: Some((&shard.header).into()),
+            index: shard.index,
+            topics: shard.topics.values().map(|topic| (&**topic).into()).collect(),
+            tombstones: shard.tombstones.iter().map(tombstone).collect(),
+            runs: shard.runs.iter().map(|(broker, run)| (broker.get(), run.get())).collect(),
+        }
+    }
+}
+
+impl TryFrom<pb::TopicShard> for Shard {
+    type Error = DecodeError;
+
+    fn try_from(shard: pb::TopicShard) -> Result<Self, DecodeError> {
+        let topic = |topic: pb::Topic| Topic::try_from(topic).map(|topic| (topic.name.clone(), Arc::new(topic)));
+        let tombstone = |tombstone: pb::Tombstone| {
+            let id = TopicId::from_bytes(sixteen(&tombstone.topic_id, "a deleted topic's id")?);
+            let holders = brokers(tombstone.holders).into_iter().collect();
+            Ok((id, Tombstone { name: tombstone.name, holders }))
+        };
+        let runs = shard.runs.into_iter().map(|(broker, run)| (BrokerId::new(broker), Incarnation::new(run)));
+        Ok(Self {
+            header: shard.header.ok_or_else(|| missing("header"))?.try_into()?,
+            index: shard.index,
+            topics: shard.topics.into_iter().map(topic).collect::<Result<_, DecodeError>>()?,
+            tombstones: shard.tombstones.into_iter().map(tombstone).collect::<Result<_, DecodeError>>()?,
+            runs: runs.collect(),
+        })
+    }
+}
+
+impl From<&Topic> for pb::Topic {
+    fn from(topic: &Topic) -> Self {
+        let partition = |partition: &Partition| pb::Partition {
+            leader: partition.leader.map(BrokerId::get),
+            leader_epoch: partition.leader_epoch.get(),
+            partition_epoch: partition.partition_epoch.get(),
+            replicas: numbers(&partition.replicas),
+            isr: numbers(&partition.isr),
+            elr: numbers(&partition.elr),
+        };
+        Self {
+            name: topic.name.clone(),
+            id: topic.id.to_bytes().to_vec(),
+            partitions: topic.partitions.iter().map(partition).collect(),
+            config: topic.config.clone(),
+        }
+    }
+}
+
+impl TryFrom<pb::Topic> for Topic {
+    type Error = DecodeError;
+
+    fn try_from(topic: pb::Topic) -> Result<Self, DecodeError> {
+        let partition = |partition: pb::Partition| Partition {
+            leader: partition.leader.map(BrokerId::new),
+            leader_epoch: LeaderEpoch::new(partition.leader_epoch),
+            partition_epoch: PartitionEpoch::new(partition.partition_epoch),
+            replicas: brokers(partition.replicas),
+            isr: brokers(partition.isr),
+            elr: brokers(partition.elr),
+        };
+        if topic.name.is_empty() {
+            return Err(missing("name of a topic"));
+        }
+        Ok(Self {
+            internal: is_internal(&topic.name),
+            id: TopicId::from_bytes(sixteen(&topic.id, "a topic id")?),
+            partitions: topic.partitions.into_iter().map(partition).collect(),
+            config: topic.config,
+            name: topic.name,
+        })
+    }
+}

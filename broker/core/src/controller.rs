@@ -32,6 +32,7 @@ mod topics;
 #[cfg(test)]
 mod tests;
 
+pub use crate::topic_name::{check as check_name, is_internal};
 pub use document::{Document, DocumentId, Header, Member, Revision, Root, SessionId, Shard, ShardId, WriteId};
 pub use error::Halt;
 pub use lease::{LeaseCall, LeaseSeen};

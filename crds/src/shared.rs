@@ -8,7 +8,7 @@ pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 /// Which cluster a resource belongs to: a Cluster of its own namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "!has(self.namespace)", "message": "namespace is reserved: a resource belongs to a Cluster of its own namespace"},
+    {"rule": "!has(self.__namespace__)", "message": "namespace is reserved: a resource belongs to a Cluster of its own namespace"},
     {"rule": "self == oldSelf", "message": "clusterRef is immutable"},
 ]))]
 pub struct ClusterRef {

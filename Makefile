@@ -11,21 +11,21 @@ CACHE := $(HOME)/.cache/ottla
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 
 # Crates that build without RocksDB, root or a JVM.
-PURE := ottla-wire ottla-core ottla-rpc ottla-crds ottla-log ottla-client ottla-tidy
+PURE := ottla-wire ottla-core ottla-rpc ottla-crds ottla-log ottla-coordination ottla-client ottla-tidy
 PURE_FLAGS := $(addprefix -p ,$(PURE))
 
 # Prints the exports that make every build link the one prebuilt RocksDB (and builds it the first time).
 WITH_ROCKSDB := rocksdb_env="$$(broker/state/build-rocksdb.sh)"; eval "$$rocksdb_env";
 
 .PHONY: help check test build demo demo-stop conformance crash fuzz bench deny \
-        setup-build fmt-check clippy clippy-pure unit unit-pure tidy
+        setup-build fmt-check clippy clippy-pure unit unit-pure unit-scripts tidy
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS=$$'\t' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
 
 # --- the developer's loop -----------------------------------------------------------------------------------------
 
-check: fmt-check clippy-pure unit-pure ## format, lints, tidy and the pure crates: no root, no RocksDB, no JVM
+check: fmt-check clippy-pure unit-pure unit-scripts ## format, lints, tidy and the pure crates: no root, no RocksDB, no JVM
 
 fmt-check:
 	cargo fmt --all --check
@@ -35,6 +35,9 @@ clippy-pure:
 
 unit-pure:
 	cargo test --locked -q $(PURE_FLAGS)
+
+unit-scripts:
+	python3 -m unittest discover -q -s e2e/conformance/runner
 
 tidy: ## only the rules of the house: layers, sizes, headers, dead files, banned words
 	cargo test --locked -p ottla-tidy

@@ -14,10 +14,10 @@ if [ ! -x "$deny" ]; then
   rm -rf "$tools/target"
 fi
 
-"$deny" --locked check licenses bans sources
+"$deny" --locked check --hide-inclusion-graph licenses bans sources
 
 if "$deny" fetch db >"$tools/fetch.log" 2>&1; then
-  "$deny" --locked check advisories
+  "$deny" --locked check --hide-inclusion-graph advisories
 else
   echo "deny: advisories NOT checked: the advisory database cannot be fetched here (see $tools/fetch.log)"
 fi

@@ -4,6 +4,7 @@ Owns `$HOME/.cache/ottla/tools/<client>-<version>` and never touches the machine
 """
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -111,8 +112,21 @@ PROGRAMS = {
 COMMANDS = {}
 
 
+def same_versions():
+    """Go and npm keep versions in files of their own; they must say what versions.toml says."""
+    lines = (CLIENTS / "go/go.mod").read_text().split("\n")
+    go = {words[0]: words[1] for words in (line.split() for line in lines) if len(words) >= 2}
+    js = json.loads((CLIENTS / "js/package.json").read_text())["dependencies"]
+    pairs = {"franz-go": go.get("github.com/twmb/franz-go"), "franz-go-kadm": go.get("github.com/twmb/franz-go/pkg/kadm"),
+             "kafkajs": js.get("kafkajs")}
+    for name, version in pairs.items():
+        if version != VERSIONS[name]:
+            sys.exit(f"setup: versions.toml pins {name} {VERSIONS[name]}, its own file says {version}")
+
+
 def prepare(clients):
     """Fetches and builds what the clients of these cases need; Kafka's tools and confluent-kafka always."""
+    same_versions()
     need = HERE.parent / "setup/need"
     groups = {"kcat": "kcat", "librdkafka-c": "librdkafka", "librdkafka-cpp": "librdkafka", "franz-go": "go", "kafkajs": "js"}
     for group in ("kafka", "python", *sorted({groups[c] for c in clients if c in groups})):

@@ -5,6 +5,7 @@
 //! finds nothing, and on a small tree that breaks it on purpose. It must never change a file, and never look outside
 //! the checkout.
 
+mod functions;
 mod headers;
 mod layers;
 mod lints;
@@ -39,6 +40,7 @@ pub const RULES: &[Rule] = &[
     Rule { name: "lints", wants: "every crate inherits the workspace's lints and allows nothing", check: lints::check },
     Rule { name: "headers", wants: "every file says first what it owns", check: headers::check },
     Rule { name: "sizes", wants: "no file is longer than 600 lines, tests apart", check: sizes::check },
+    Rule { name: "functions", wants: "no function is longer than 70 lines", check: functions::check },
     Rule { name: "modules", wants: "foo.rs stands beside foo/, and every file is a module", check: modules::check },
     Rule { name: "words", wants: "nothing unfinished, ignored, slept on, or tied to one machine", check: words::check },
 ];

@@ -1,2 +1,7 @@
 //! The `ottla` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ottla_cli::run(std::env::args_os())
+}

@@ -1,0 +1,20 @@
+//! `ottla cluster`: the cluster itself.
+
+use crate::context::Context;
+use crate::failure::Result;
+
+mod describe;
+
+/// What can be done with a cluster.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Show the cluster's id, brokers, controller and data directories
+    #[command(visible_alias = "show")]
+    Describe(describe::Args),
+}
+
+pub(crate) async fn run(cx: &Context, command: Command) -> Result<()> {
+    match command {
+        Command::Describe(args) => describe::run(cx, &args).await,
+    }
+}

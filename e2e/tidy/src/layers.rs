@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ottla-rpc", &["ottla-core", "ottla-wire"]),
     ("ottla-coordination", &["ottla-core", "ottla-crds"]),
     ("ottla-broker", &["ottla-wire", "ottla-core", "ottla-log", "ottla-state", "ottla-coordination", "ottla-rpc"]),
-    ("ottla-client", &["ottla-wire"]),
+    ("ottla-client", &["ottla-core", "ottla-wire"]),
     ("ottla-cli", &["ottla-client", "ottla-rpc", "ottla-crds", "ottla-log", "ottla-core", "ottla-wire", "ottla-dev"]),
     ("ottla-dev", &["*"]),
     ("ottla-tidy", &[]),

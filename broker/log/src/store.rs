@@ -264,10 +264,11 @@ impl LogDir {
         }
     }
 
-    /// Ready when something that was refused as [`AppendError::Full`](crate::partition::append::AppendError::Full) since
-    /// this call may be tried again. Cancel-safe.
-    pub fn room(&self) -> Room {
-        let journal = self.shared.journal().ok().map(Journal::room);
+    /// Ready when an append of so many bytes that was refused as
+    /// [`AppendError::Full`](crate::partition::append::AppendError::Full) since this call may be tried again, or when
+    /// waiting does not help. Cancel-safe. Others may be faster: try, and wait again.
+    pub fn room(&self, bytes: usize) -> Room {
+        let journal = self.shared.journal().ok().map(|journal| journal.room(bytes));
         Room {
             generation: self.shared.rooms.generation.load(Ordering::Acquire),
             shared: Arc::clone(&self.shared),

@@ -19,7 +19,7 @@ mod node;
 mod random;
 mod state;
 
-use self::state::State;
+use self::state::{Fate, State};
 
 /// EIO: what an injected fault and a disk that is gone answer.
 const EIO: i32 = 5;
@@ -113,11 +113,7 @@ impl SimDisk {
         let mut state = self.state.lock();
         let Some(file) = state.find_file(path) else { return false };
         let found = byte < file.now.len();
-        file.corrupt(|content| {
-            if let Some(value) = content.get_mut(byte) {
-                *value = change(*value);
-            }
-        });
+        file.corrupt(byte, change);
         found
     }
 
@@ -125,7 +121,7 @@ impl SimDisk {
     pub fn cut(&self, path: &str, length: usize) -> bool {
         let mut state = self.state.lock();
         let Some(file) = state.find_file(path) else { return false };
-        file.corrupt(|content| content.truncate(length));
+        file.cut(length);
         true
     }
 
@@ -158,21 +154,21 @@ impl SimDisk {
         if state.life == self.life && !state.stopped() { Ok(state) } else { Err(self.io(EIO, op, path)) }
     }
 
-    /// The state, for an operation that changes something; counts it, and says whether it is to fail half-way.
-    fn change(&self, op: Op, path: &str) -> Result<(MutexGuard<'_, State>, bool), DiskError> {
+    /// The state, for an operation that changes something; counts it, and says how it is to end.
+    fn change(&self, op: Op, path: &str) -> Result<(MutexGuard<'_, State>, Fate), DiskError> {
         let mut state = self.alive(op, path)?;
         if state.read_only {
             return Err(DiskError::ReadOnly { op, path: self.whole(path) });
         }
-        let fails = state.begin();
-        Ok((state, fails))
+        let fate = state.begin();
+        Ok((state, fate))
     }
 
     /// For operations that are done as a whole or not at all.
     fn change_at_once(&self, op: Op, path: &str) -> Result<MutexGuard<'_, State>, DiskError> {
         match self.change(op, path)? {
-            (state, false) => Ok(state),
-            (_, true) => Err(self.io(EIO, op, path)),
+            (state, Fate::Done) => Ok(state),
+            (_, Fate::Failed | Fate::Interrupted) => Err(self.io(EIO, op, path)),
         }
     }
 }
@@ -276,9 +272,9 @@ impl Disk for SimDisk {
     }
 
     fn sync_all(&self) -> Result<(), DiskError> {
-        let (mut state, fails) = self.change(Op::SyncAll, "")?;
-        state.sync_all(fails);
-        if fails {
+        let (mut state, fate) = self.change(Op::SyncAll, "")?;
+        state.sync_all(fate);
+        if fate != Fate::Done {
             return Err(self.io(EIO, Op::SyncAll, ""));
         }
         count(&self.stats.full_syncs, 1);
@@ -389,7 +385,7 @@ impl DiskFile for SimFile {
     fn write_at(&self, offset: u64, buffers: &[IoSlice<'_>]) -> Result<(), DiskError> {
         self.check_aligned(offset, buffers)?;
         let mut bytes: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
-        let (mut state, fails) = self.disk.change(Op::Write, &self.name)?;
+        let (mut state, fate) = self.disk.change(Op::Write, &self.name)?;
         let start = usize::try_from(offset).unwrap_or(usize::MAX / 2);
         let (old_space, old_length) = state.file(self.node).map_or((0, 0), |file| (file.space(), file.now.len()));
         let new_space = ((start + bytes.len()) as u64).next_multiple_of(BLOCK_BYTES as u64);
@@ -398,7 +394,7 @@ impl DiskFile for SimFile {
             // What lies within the old length needs no space; behind it an arbitrary part got written.
             let inside = old_length.saturating_sub(start).min(bytes.len());
             bytes.truncate(inside);
-        } else if fails {
+        } else if fate != Fate::Done {
             let keep = state.random.index(bytes.len() + 1);
             bytes.truncate(keep);
         }
@@ -411,7 +407,7 @@ impl DiskFile for SimFile {
         if full {
             return Err(DiskError::NoSpace { op: Op::Write, path: Arc::clone(&self.path) });
         }
-        if fails {
+        if fate != Fate::Done {
             return Err(self.disk.io(EIO, Op::Write, &self.name));
         }
         count(&self.disk.stats.writes, 1);
@@ -420,10 +416,10 @@ impl DiskFile for SimFile {
     }
 
     fn sync_data(&self) -> Result<(), DiskError> {
-        let (mut state, fails) = self.disk.change(Op::Sync, &self.name)?;
-        state.sync(self.node, fails);
+        let (mut state, fate) = self.disk.change(Op::Sync, &self.name)?;
+        state.sync(self.node, fate);
         drop(state);
-        if fails {
+        if fate != Fate::Done {
             return Err(self.disk.io(EIO, Op::Sync, &self.name));
         }
         count(&self.disk.stats.syncs, 1);

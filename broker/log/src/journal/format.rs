@@ -129,6 +129,8 @@ pub(super) struct GroupHeader {
     pub(super) frames: u32,
     /// Its length with this header, without padding.
     pub(super) bytes: u32,
+    /// How many frames the file holds before it: where the file began can be told from any group.
+    pub(super) before: u32,
 }
 
 impl GroupHeader {
@@ -143,6 +145,7 @@ impl GroupHeader {
         bytes[44..48].copy_from_slice(&self.frames.to_le_bytes());
         bytes[48..52].copy_from_slice(&self.bytes.to_le_bytes());
         bytes[52..60].copy_from_slice(&self.sequence.to_le_bytes());
+        bytes[60..64].copy_from_slice(&self.before.to_le_bytes());
         let crc = crc(&[&bytes[8..]]);
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -163,6 +166,7 @@ impl GroupHeader {
             frames: u32_at(bytes, 44),
             bytes: u32_at(bytes, 48),
             sequence: u64_at(bytes, 52),
+            before: u32_at(bytes, 60),
         })
     }
 
@@ -314,6 +318,7 @@ mod tests {
             block: 17,
             frames: 3,
             bytes: 4097,
+            before: 5,
         };
         let bytes = group.encode();
         assert_eq!(GroupHeader::decode(&bytes), Some(group));

@@ -45,11 +45,11 @@ impl Shared {
         if !std::mem::take(&mut state.grow) {
             return None;
         }
-        let long = state.long_file.take();
-        if long.is_none() && !state.is_short_of_spares() {
+        let needed = state.needed_file.take();
+        if needed.is_none() && !state.is_short_of_spares() {
             return None;
         }
-        let bytes = long.unwrap_or(self.options.file_bytes);
+        let bytes = needed.unwrap_or(self.options.file_bytes);
         if !state.may_grow(bytes, self.options.bytes_max) {
             return None;
         }

@@ -192,6 +192,8 @@ impl Recovery {
     fn break_at(&mut self, header: FileHeader, place: (u64, usize), behind: u64) -> Result<(), OpenError> {
         let (expected, limit) = (self.expected, self.limit(self.at.file));
         let is_last = self.at.file + 1 == self.live.len();
+        let successor = self.live.get(self.at.file + 1).and_then(|file| file.header);
+        let successor_missing = successor.is_some_and(|next| next.sequence > header.sequence.saturating_add(1));
         let generation = header.generation;
         let states_it =
             |group: &format::GroupHeader| group.synced >= expected && group.first >= expected && group.first < limit;
@@ -205,7 +207,12 @@ impl Recovery {
             return Ok(());
         }
         let (upto, first_behind) = next.map_or((blocks, limit), |group| (u64::from(group.block), group.first));
-        let salvaged = scan.salvage((place.0, place.1, upto), generation, expected..first_behind)?;
+        // With a file missing behind this one nobody knows where this one was cut: what lies there may be cut off (S8).
+        let salvaged = if next.is_some() || !successor_missing {
+            scan.salvage((place.0, place.1, upto), generation, expected..first_behind)?
+        } else {
+            Vec::new()
+        };
         for (lsn, frame) in salvaged {
             self.lose_up_to(lsn);
             self.take(lsn, frame);

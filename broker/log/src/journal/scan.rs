@@ -138,7 +138,9 @@ impl FileScan {
                 continue;
             };
             if found.is_none_or(|header| header.sequence < group.sequence) {
-                let GroupHeader { generation, sequence, first, synced, released, .. } = group;
+                let GroupHeader { generation, sequence, released, .. } = group;
+                let first = Lsn::new(group.first.get().saturating_sub(u64::from(group.before)));
+                let synced = Lsn::new(first.get().saturating_sub(1));
                 found = Some(FileHeader { generation, sequence, first, synced, released });
             }
         }

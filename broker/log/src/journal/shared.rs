@@ -63,8 +63,8 @@ pub(super) struct State {
     pub(super) released: Lsn,
     /// A file is free but for a group that says so.
     pub(super) statement_due: bool,
-    /// Length of the file that is wanted beyond the usual ones.
-    pub(super) long_file: Option<u64>,
+    /// Length of a file that a refused frame needs, whatever else is ready.
+    pub(super) needed_file: Option<u64>,
     pub(super) grow: bool,
     pub(super) disk_full: bool,
     pub(super) closing: bool,
@@ -102,7 +102,7 @@ impl Shared {
 
     fn reserve_of(&self, kind: Kind) -> u64 {
         match kind {
-            Kind::Append => CONTROL_RESERVE_BYTES.min(self.options.file_bytes / 8).next_multiple_of(BLOCK),
+            Kind::Append => CONTROL_RESERVE_BYTES.min(self.options.file_bytes / 8) + 2 * GROUP_COST,
             // Left for the journal's own frames.
             Kind::Create | Kind::Delete | Kind::Truncate | Kind::LogStart | Kind::FlushedEnd => 2 * GROUP_COST,
             Kind::Close => 0,
@@ -146,16 +146,14 @@ impl Shared {
         let needed = bytes + reserve + GROUP_COST;
         let length = if needed > usable(self.options.file_bytes) {
             // Twice the length, so that the frame still fits when others went first.
-            let long = (2 * needed + BLOCK).next_multiple_of(BLOCK);
-            state.long_file = Some(state.long_file.map_or(long, |wanted| wanted.max(long)));
-            long
+            (2 * needed + BLOCK).next_multiple_of(BLOCK)
         } else {
             self.options.file_bytes
         };
         if !state.may_grow(length, self.options.bytes_max) {
-            state.long_file = None;
             return Full::Unreleased;
         }
+        state.needed_file = state.needed_file.max(Some(length));
         self.want_file(state);
         if state.disk_full { Full::DiskFull } else { Full::Growing }
     }

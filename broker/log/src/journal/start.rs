@@ -66,7 +66,7 @@ impl Recovery {
             next_number,
             released: self.report.released.max(Lsn::new(1)),
             statement_due: false,
-            long_file: None,
+            needed_file: None,
             grow: true,
             disk_full,
             closing: false,

@@ -193,10 +193,11 @@ impl Shared {
             first,
             synced: Lsn::new(self.synced.reached()),
             released,
-            // A file has fewer than 2^32 blocks and a group fits in its file.
+            // A file has fewer than 2^32 bytes, and what is counted here fits in its file.
             block: (block / BLOCK) as u32,
             frames: group.len() as u32,
             bytes: bytes as u32,
+            before: (first.get() - current.header.first.get()) as u32,
         };
         let mut out = GroupWriter::new(&*current.file.file, buffer, current.offset);
         if current.offset == 0 {

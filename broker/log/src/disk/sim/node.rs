@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::random::Random;
+use super::state::Fate;
 
 /// Identity of a file or directory, whatever its name is.
 pub(super) type NodeId = u64;
@@ -65,7 +66,7 @@ impl Survival {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Change {
     Write { offset: usize, bytes: Vec<u8> },
     Length(usize),
@@ -135,16 +136,15 @@ impl File {
         self.pending.push(change);
     }
 
-    pub(super) fn sync(&mut self) {
-        for change in self.pending.drain(..) {
-            change.apply(&mut self.durable);
-        }
-    }
-
-    /// A sync that failed: some of it is durable, the rest will never be, whatever is synced later.
-    pub(super) fn sync_badly(&mut self, random: &mut Random) {
-        let changes = std::mem::take(&mut self.pending);
-        for change in Survival::draw(random).pick(changes, random) {
+    /// Done, everything is durable. Failed, some of it is and the rest never will be, whatever is synced later.
+    /// Interrupted, some of it is and the rest still can be.
+    pub(super) fn sync(&mut self, fate: Fate, random: &mut Random) {
+        let changes = match fate {
+            Fate::Done => std::mem::take(&mut self.pending),
+            Fate::Failed => Survival::draw(random).pick(std::mem::take(&mut self.pending), random),
+            Fate::Interrupted => Survival::draw(random).pick(self.pending.clone(), random),
+        };
+        for change in changes {
             change.apply(&mut self.durable);
         }
     }
@@ -162,10 +162,27 @@ impl File {
         self.now.clone_from(&self.durable);
     }
 
-    /// Damage that no one notices: it is durable at once.
-    pub(super) fn corrupt(&mut self, change: impl Fn(&mut Vec<u8>)) {
-        change(&mut self.now);
-        change(&mut self.durable);
+    /// Damage that no one notices: durable at once, and in what is still to become durable too.
+    pub(super) fn corrupt(&mut self, byte: usize, change: impl Fn(u8) -> u8) {
+        let at = |content: &mut Vec<u8>, byte: Option<usize>| {
+            if let Some(value) = byte.and_then(|byte| content.get_mut(byte)) {
+                *value = change(*value);
+            }
+        };
+        at(&mut self.now, Some(byte));
+        at(&mut self.durable, Some(byte));
+        for pending in &mut self.pending {
+            if let Change::Write { offset, bytes } = pending {
+                at(bytes, byte.checked_sub(*offset));
+            }
+        }
+    }
+
+    /// Cuts the file behind everyone's back.
+    pub(super) fn cut(&mut self, length: usize) {
+        self.now.truncate(length);
+        self.durable.clone_from(&self.now);
+        self.pending.clear();
     }
 
     /// Bytes that the file takes of the disk.

@@ -14,6 +14,16 @@ pub(super) const ROOT: NodeId = 0;
 /// Size of a disk without a bound.
 const UNBOUNDED: u64 = 1 << 40;
 
+/// How a changing operation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Done,
+    /// The disk says no; a sync loses pages.
+    Failed,
+    /// The process or the power ends in the middle of it.
+    Interrupted,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) random: Random,
@@ -50,13 +60,17 @@ impl State {
         self.stop_at.is_some_and(|at| self.operations >= at)
     }
 
-    /// Counts a changing operation; true if it is to fail.
-    pub(super) fn begin(&mut self) -> bool {
+    /// Counts a changing operation and says how it ends.
+    pub(super) fn begin(&mut self) -> Fate {
         self.operations += 1;
         let now = self.operations;
         let due = self.fail_at.len();
         self.fail_at.retain(|&at| at != now);
-        self.stopped() || self.fail_at.len() < due
+        match (self.stopped(), self.fail_at.len() < due) {
+            (true, _) => Fate::Interrupted,
+            (false, true) => Fate::Failed,
+            (false, false) => Fate::Done,
+        }
     }
 
     pub(super) fn end_life(&mut self) {
@@ -175,20 +189,17 @@ impl State {
         true
     }
 
-    pub(super) fn sync(&mut self, node: NodeId, badly: bool) {
-        match self.nodes.get_mut(&node) {
-            Some(Node::File(file)) if badly => file.sync_badly(&mut self.random),
-            Some(Node::File(file)) => file.sync(),
-            Some(Node::Directory(_)) | None => {}
+    pub(super) fn sync(&mut self, node: NodeId, fate: Fate) {
+        if let Some(Node::File(file)) = self.nodes.get_mut(&node) {
+            file.sync(fate, &mut self.random);
         }
     }
 
-    pub(super) fn sync_all(&mut self, badly: bool) {
+    pub(super) fn sync_all(&mut self, fate: Fate) {
         for node in self.nodes.values_mut() {
             match node {
-                Node::File(file) if badly => file.sync_badly(&mut self.random),
-                Node::File(file) => file.sync(),
-                Node::Directory(directory) if !badly => directory.sync(),
+                Node::File(file) => file.sync(fate, &mut self.random),
+                Node::Directory(directory) if fate == Fate::Done => directory.sync(),
                 Node::Directory(_) => {}
             }
         }

@@ -5,7 +5,8 @@
 #   e2e/conformance/kafka.sh stop PORT                   ends it and removes its data
 #   e2e/conformance/kafka.sh classpath                   prints the class path of the broker and its tools
 #
-# Owns one folder per port under $HOME/.cache/ottla/run; listens on loopback only. KAFKA_HEAP sets the heap (1g).
+# Owns one folder per port under $HOME/.cache/ottla/run; listens on loopback only. KAFKA_HEAP sets the heap (1g);
+# with KAFKA_NO_WAIT it does not wait until the broker answers.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -59,9 +60,11 @@ EOF
   local id # of the cluster; must not begin with a dash
   id=$(python3 -c 'import os,base64; print("K" + base64.urlsafe_b64encode(os.urandom(16)).decode()[1:22])')
   java -cp "$libs/*" kafka.tools.StorageTool format -t "$id" -c "$run/server.properties" >"$run/format.log" 2>&1 || { cat "$run/format.log" >&2; exit 1; }
+  cut -d' ' -f1 /proc/uptime >"$run/began" # on the monotonic clock, for who measures the start
   setsid java "-Xms$heap" "-Xmx$heap" -XX:+UseG1GC -cp "$libs/*" kafka.Kafka "$run/server.properties" \
     >"$run/server.log" 2>&1 </dev/null &
   echo $! >"$run/pid"
+  if [ -n "${KAFKA_NO_WAIT:-}" ]; then return; fi
   python3 - "$port" "$(cat "$run/pid")" "$run/server.log" <<'PY'
 import os, socket, struct, sys, time
 port, pid, log = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -112,5 +115,5 @@ case "${1:-}" in
   start) [ $# -ge 2 ] || exit 2; shift; start "$@" ;;
   stop) [ $# -eq 2 ] || exit 2; stop "$2" ;;
   classpath) fetch; echo "$libs/*" ;;
-  *) sed -n '2,8p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,9p' "$0" >&2; exit 2 ;;
 esac

@@ -8,6 +8,7 @@ pub mod damage;
 pub mod disk;
 pub mod epochs;
 mod files;
+pub mod identity;
 pub mod index;
 pub mod journal;
 pub mod partition;

@@ -1,0 +1,246 @@
+//! Produce, versions 3 to 13: batches appended as they came, acknowledged once they are on disk.
+//!
+//! Versions: 7 zstd, 8 record errors, 9 flexible, 10 leader hints (KIP-951; there is one broker to hint at), 12
+//! transactions v2 (not served: transactional batches are refused), 13 topic ids (KIP-516).
+//! The ordered stage checks and appends; the rest waits for the disk, so that a connection's requests share a flush.
+//! Must never open a batch (the topics that ask for it excepted) nor answer before the records are durable.
+
+mod rewrite;
+
+use ottla_core::producer;
+use ottla_core::types::{Timestamp, TopicId};
+use ottla_log::partition::{AppendContext, AppendError, Appended, Origin};
+use ottla_wire::ErrorCode;
+use ottla_wire::produce::{
+    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
+};
+use ottla_wire::record::{self, BatchError, BatchView, Compression};
+
+use crate::lookup::{self, Found};
+use crate::server::dispatch::Cx;
+use crate::server::reply::{Answer, Close, Reply};
+
+/// Why a partition's records were not taken.
+struct Refused {
+    error: ErrorCode,
+    message: Option<String>,
+    log_start: i64,
+}
+
+impl Refused {
+    fn new(error: ErrorCode, message: impl Into<String>) -> Self {
+        Self { error, message: Some(message.into()), log_start: -1 }
+    }
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(error: ErrorCode) -> Self {
+        Self { error, message: None, log_start: -1 }
+    }
+}
+
+/// What became of a partition's records so far.
+enum Outcome {
+    /// Appended, at this LSN.
+    Taken(Appended),
+    /// Refused for good.
+    Refused(Refused),
+    /// Checked, and waiting for room in memory or in the journal.
+    Waiting(Found, BatchView),
+}
+
+/// One partition of a request.
+struct Work {
+    index: i32,
+    outcome: Outcome,
+}
+
+/// One topic of a request.
+struct TopicWork {
+    name: String,
+    topic_id: [u8; 16],
+    partitions: Vec<Work>,
+}
+
+/// Checks and appends every partition's records in turn, then leaves the waiting to the reply. Where there is no room
+/// the reply appends the rest, and the connection's next request waits for it.
+pub fn stage(cx: Cx, request: ProduceRequest) -> Reply {
+    let acks = request.acks;
+    let image = cx.node.metadata.image();
+    let mut topics = Vec::with_capacity(request.topic_data.len());
+    let mut full = false;
+    for topic in request.topic_data {
+        let mut partitions = Vec::with_capacity(topic.partition_data.len());
+        for data in topic.partition_data {
+            let index = data.index;
+            let found = if cx.version >= 13 {
+                lookup::by_id(&cx.node, &image, TopicId::from_bytes(topic.topic_id), index)
+            } else {
+                lookup::by_name(&cx.node, &image, &topic.name, index)
+            };
+            let checked = found.map_err(Refused::from).and_then(|found| check(&cx, acks, found, data));
+            let outcome = match checked {
+                Ok((found, batch)) if full => Outcome::Waiting(found, batch),
+                Ok((found, batch)) => append(cx.received, found, batch),
+                Err(refused) => Outcome::Refused(refused),
+            };
+            full |= matches!(outcome, Outcome::Waiting(..));
+            partitions.push(Work { index, outcome });
+        }
+        topics.push(TopicWork { name: topic.name, topic_id: topic.topic_id, partitions });
+    }
+    Reply { pending: Box::pin(finish(cx, acks, topics)), pipelined: !full }
+}
+
+/// Appends what found no room at first, then waits until the last of the request's frames is on disk: the journal is
+/// one, so all the others are as well.
+async fn finish(cx: Cx, acks: i16, mut topics: Vec<TopicWork>) -> Result<Option<Answer>, Close> {
+    let mut durable_at = None;
+    for work in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        while let Outcome::Waiting(found, batch) = &work.outcome {
+            // Asked for before trying again, so that no room that is made in between goes unseen.
+            let room = cx.node.log.room(batch.bytes().len());
+            match append(cx.received, found.clone(), batch.clone()) {
+                Outcome::Waiting(..) => room.await,
+                done @ (Outcome::Taken(_) | Outcome::Refused(_)) => work.outcome = done,
+            }
+        }
+        if let Outcome::Taken(appended) = &work.outcome {
+            durable_at = durable_at.max(Some(appended.lsn));
+        }
+    }
+    let durable = match durable_at {
+        Some(lsn) => cx.node.log.durable(lsn).await,
+        None => Ok(()),
+    };
+    let mut responses = Vec::with_capacity(topics.len());
+    for topic in topics {
+        let answer = |work: Work| match (work.outcome, &durable) {
+            (Outcome::Taken(appended), Ok(())) => taken(work.index, &appended),
+            (Outcome::Taken(_) | Outcome::Waiting(..), durable) => {
+                let reason = durable.as_ref().err().map(ToString::to_string).unwrap_or_default();
+                not_taken(work.index, Refused::new(ErrorCode::KAFKA_STORAGE_ERROR, reason))
+            }
+            (Outcome::Refused(refused), _) => not_taken(work.index, refused),
+        };
+        let partitions = topic.partitions.into_iter().map(answer).collect();
+        responses.push(TopicProduceResponse {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            partition_responses: partitions,
+        });
+    }
+    if acks == 0 {
+        return unanswered(&responses);
+    }
+    let response = ProduceResponse { responses, throttle_time_ms: 0, node_endpoints: Vec::new() };
+    cx.answer(&response).map(Some)
+}
+
+/// The client asked not to be answered; that its connection closes is how it learns of an error.
+fn unanswered(responses: &[TopicProduceResponse]) -> Result<Option<Answer>, Close> {
+    let mut partitions = responses.iter().flat_map(|topic| &topic.partition_responses);
+    match partitions.find(|partition| partition.error_code != 0) {
+        Some(partition) => Err(Close::because(format!(
+            "Produce with acks=0 failed on partition {}: {}",
+            partition.index,
+            ErrorCode::new(partition.error_code)
+        ))),
+        None => Ok(None),
+    }
+}
+
+/// All that can be refused without touching the log.
+fn check(cx: &Cx, acks: i16, found: Found, data: PartitionProduceData) -> Result<(Found, BatchView), Refused> {
+    if !(-1..=1).contains(&acks) {
+        return Err(Refused::new(ErrorCode::INVALID_REQUIRED_ACKS, format!("acks is {acks}; -1, 0 and 1 are known")));
+    }
+    let Some(records) = data.records.filter(|records| !records.is_empty()) else {
+        return Err(Refused::new(ErrorCode::INVALID_RECORD, "a partition without a record batch"));
+    };
+    let config = found.replica.config();
+    if acks == -1 && i32::try_from(found.in_sync).unwrap_or(0) < config.min_insync_replicas {
+        return Err(ErrorCode::NOT_ENOUGH_REPLICAS.into());
+    }
+    let batch = record::check_produced(records).map_err(|error| bad_batch(&error))?;
+    if batch.header().is_transactional() {
+        return Err(Refused::new(ErrorCode::INVALID_TXN_STATE, "transactions are not served"));
+    }
+    if batch.header().compression() == Ok(Compression::Zstd) && cx.version < 7 {
+        return Err(Refused::new(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, "zstd needs Produce 7 or later"));
+    }
+    let batch = rewrite::where_asked_for(&config, batch)?;
+    Ok((found, batch))
+}
+
+fn append(now: Timestamp, found: Found, batch: BatchView) -> Outcome {
+    let context = AppendContext { epoch: found.leader_epoch, now, origin: Origin::Client };
+    match found.replica.log.append(batch.clone(), context) {
+        Ok(appended) => Outcome::Taken(appended),
+        Err(AppendError::Full) => Outcome::Waiting(found, batch),
+        Err(error) => Outcome::Refused(append_error(&error, &found)),
+    }
+}
+
+/// Kafka's code for what a log refuses.
+fn append_error(error: &AppendError, found: &Found) -> Refused {
+    let code = match error {
+        AppendError::Offline(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        AppendError::Deleted => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        AppendError::Fenced(_) | AppendError::UnknownEpoch { .. } => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        AppendError::Malformed => ErrorCode::INVALID_RECORD,
+        AppendError::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
+        AppendError::LargerThanSegment { .. } => ErrorCode::RECORD_LIST_TOO_LARGE,
+        AppendError::InvalidTimestamp { .. } => ErrorCode::INVALID_TIMESTAMP,
+        AppendError::Producer(producer::Refused::OutOfOrderSequence { .. }) => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        AppendError::Producer(producer::Refused::FencedEpoch { .. }) => ErrorCode::INVALID_PRODUCER_EPOCH,
+        // The disk may have room again before the client gives up.
+        AppendError::NoSpace => ErrorCode::NOT_ENOUGH_REPLICAS,
+        AppendError::Full => ErrorCode::REQUEST_TIMED_OUT,
+    };
+    Refused { error: code, message: Some(error.to_string()), log_start: found.replica.log.log_start().get() }
+}
+
+fn taken(index: i32, appended: &Appended) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: 0,
+        base_offset: appended.base.get(),
+        log_append_time_ms: appended.append_time.get(),
+        log_start_offset: appended.start.get(),
+        ..PartitionProduceResponse::default()
+    }
+}
+
+fn not_taken(index: i32, refused: Refused) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: refused.error.code(),
+        base_offset: -1,
+        log_append_time_ms: -1,
+        log_start_offset: refused.log_start,
+        error_message: refused.message,
+        ..PartitionProduceResponse::default()
+    }
+}
+
+/// Kafka's code for a batch that is none.
+fn bad_batch(error: &BatchError) -> Refused {
+    let code = match error {
+        BatchError::Truncated { .. } | BatchError::BadLength { .. } | BatchError::BadCrc { .. } => {
+            ErrorCode::CORRUPT_MESSAGE
+        }
+        BatchError::LegacyFormat { .. } => ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT,
+        BatchError::UnknownCompression { .. } => ErrorCode::UNKNOWN_SERVER_ERROR,
+        BatchError::UnknownFormat { .. }
+        | BatchError::BadCount { .. }
+        | BatchError::BadOffsets { .. }
+        | BatchError::BaseOffsetNotZero { .. }
+        | BatchError::ControlFromProducer
+        | BatchError::ProducerIncomplete { .. }
+        | BatchError::TransactionWithoutProducer
+        | BatchError::Empty
+        | BatchError::MoreThanOneBatch { .. } => ErrorCode::INVALID_RECORD,
+    };
+    Refused::new(code, error.to_string())
+}

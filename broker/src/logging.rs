@@ -1,0 +1,76 @@
+//! The process's own log: text for people, JSON for machines, its level changed at run time.
+//!
+//! Owns the one subscriber of the process. Must never be written to per request.
+
+use std::sync::OnceLock;
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A level or filter that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("log level {level:?}: {problem}; write error, warn, info, debug or trace, or filters such as ottla_log=debug")]
+pub struct LevelError {
+    /// What was asked for.
+    pub level: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// Starts logging to standard error. A second call changes the level only: a process has one log.
+///
+/// # Errors
+/// [`LevelError`]
+pub fn start(format: Format, level: &str) -> Result<(), LevelError> {
+    if FILTER.get().is_some() {
+        return set_level(level);
+    }
+    let (filter, handle) = reload::Layer::new(parse(level)?);
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = match format {
+        Format::Text => registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).try_init(),
+        Format::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init(),
+    };
+    if started.is_ok() {
+        let _only_here = FILTER.set(handle);
+    }
+    Ok(())
+}
+
+/// Changes what is logged from now on.
+///
+/// # Errors
+/// [`LevelError`]
+pub fn set_level(level: &str) -> Result<(), LevelError> {
+    let filter = parse(level)?;
+    let Some(handle) = FILTER.get() else { return Ok(()) };
+    handle.reload(filter).map_err(|error| LevelError { level: level.to_owned(), problem: error.to_string() })
+}
+
+/// What is logged now.
+pub fn level() -> String {
+    let shown = FILTER.get().and_then(|handle| handle.with_current(ToString::to_string).ok());
+    shown.unwrap_or_default()
+}
+
+fn parse(level: &str) -> Result<EnvFilter, LevelError> {
+    let problem = |problem: String| LevelError { level: level.to_owned(), problem };
+    let known = ["error", "warn", "info", "debug", "trace", "off"];
+    let plain = !level.contains(['=', ',']);
+    if level.is_empty() || plain && !known.contains(&level.to_ascii_lowercase().as_str()) {
+        return Err(problem("not a level".to_owned()));
+    }
+    EnvFilter::try_new(level).map_err(|error| problem(error.to_string()))
+}

@@ -1,0 +1,73 @@
+//! From a topic's name or id and a partition's index to the replica that serves it.
+//!
+//! Owns the errors of what is not here, so that every API gives the same ones. Must never wait.
+
+use std::sync::Arc;
+
+use ottla_core::metadata::{Image, Topic};
+use ottla_core::types::{BrokerId, LeaderEpoch, PartitionIndex, TopicId, TopicPartition};
+use ottla_wire::ErrorCode;
+
+use crate::node::Node;
+use crate::partitions::Replica;
+
+/// A partition that this broker leads.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its topic.
+    pub topic: Arc<Topic>,
+    /// Its replica here.
+    pub replica: Arc<Replica>,
+    /// Its leader.
+    pub leader: BrokerId,
+    /// The epoch of that leadership.
+    pub leader_epoch: LeaderEpoch,
+    /// Members of the in-sync replica set.
+    pub in_sync: usize,
+}
+
+impl Found {
+    /// Compares the leader epoch that a client knows (−1 for none) with the one in force (KIP-320).
+    ///
+    /// # Errors
+    /// FENCED_LEADER_EPOCH for an older one, UNKNOWN_LEADER_EPOCH for a newer one.
+    pub fn check_epoch(&self, known: i32) -> Result<(), ErrorCode> {
+        if known < 0 || known == self.leader_epoch.get() {
+            Ok(())
+        } else if known < self.leader_epoch.get() {
+            Err(ErrorCode::FENCED_LEADER_EPOCH)
+        } else {
+            Err(ErrorCode::UNKNOWN_LEADER_EPOCH)
+        }
+    }
+}
+
+/// The partition `index` of the topic called `name`.
+///
+/// # Errors
+/// UNKNOWN_TOPIC_OR_PARTITION, or NOT_LEADER_OR_FOLLOWER where another broker leads it.
+pub fn by_name(node: &Node, image: &Image, name: &str, index: i32) -> Result<Found, ErrorCode> {
+    let topic = image.topic(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    found(node, topic, index)
+}
+
+/// The partition `index` of the topic `id`.
+///
+/// # Errors
+/// UNKNOWN_TOPIC_ID for an id that names no topic, otherwise as [`by_name`].
+pub fn by_id(node: &Node, image: &Image, id: TopicId, index: i32) -> Result<Found, ErrorCode> {
+    let topic = image.topic_by_id(id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
+    found(node, topic, index)
+}
+
+fn found(node: &Node, topic: &Arc<Topic>, index: i32) -> Result<Found, ErrorCode> {
+    let index = PartitionIndex::new(index);
+    let partition = topic.partition(index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let Some(leader) = partition.leader else { return Err(ErrorCode::LEADER_NOT_AVAILABLE) };
+    if leader != node.id() {
+        return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    }
+    let replica = node.partitions.get(TopicPartition::new(topic.id, index)).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
+    let in_sync = partition.isr.len();
+    Ok(Found { topic: Arc::clone(topic), replica, leader, leader_epoch: partition.leader_epoch, in_sync })
+}

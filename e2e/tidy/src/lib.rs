@@ -5,6 +5,7 @@
 //! finds nothing, and on a small tree that breaks it on purpose. It must never change a file, and never look outside
 //! the checkout.
 
+mod authorization;
 mod functions;
 mod headers;
 mod layers;
@@ -43,4 +44,5 @@ pub const RULES: &[Rule] = &[
     Rule { name: "functions", wants: "no function is longer than 70 lines", check: functions::check },
     Rule { name: "modules", wants: "foo.rs stands beside foo/, and every file is a module", check: modules::check },
     Rule { name: "words", wants: "nothing unfinished, ignored, slept on, or tied to one machine", check: words::check },
+    Rule { name: "authorization", wants: "every API says what it needs to be allowed", check: authorization::check },
 ];

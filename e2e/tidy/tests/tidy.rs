@@ -32,4 +32,4 @@ macro_rules! rules {
     };
 }
 
-rules!(layers, only, lints, headers, sizes, functions, modules, words);
+rules!(layers, only, lints, headers, sizes, functions, modules, words, authorization);

@@ -47,7 +47,7 @@ pub use error::{AppendError, Error};
 pub use load::LoadedGroup;
 pub use message::{Reply, Request};
 pub use record::{GroupValue, MemberValue, Record, RecordError};
-pub use view::{Applied, View, ViewError};
+pub use view::{Applied, Birth, View, ViewError};
 pub use words::{
     AppendId, CommittedOffset, CommittedPartition, Generation, GroupId, InstanceId, MemberId, Now, State, Token,
     TopicName,

@@ -1,10 +1,12 @@
 //! The view: what the records of a shard add up to below the high watermark, in a [`Table`].
 //!
 //! Owns the keys and rows. Each shard has a marker that says up to where, and of which epoch, its rows stand; it is
-//! written with the rows in one batch. A view whose marker is not what its writer left is worthless: it is dropped and
-//! built anew from the log (S5, S7). Row format 1; another one is dropped as well.
+//! written with the rows in one batch. Its birth is a random number that is written once, when the view was empty: rows
+//! that vanish take it along, and no later write brings it back. A view whose marker or birth is not what its writer
+//! left is worthless: it is dropped and built anew from the log (S5, S7). Row format 1; another one is dropped as well.
 //!
 //! ```text
+//! b <shard>                                   → the birth
 //! m <shard>                                   → format, topic id, epoch, next offset
 //! g <shard> <group>                           → the value of the group's record
 //! o <shard> <length of group> <group> <topic> <partition> → the value of the offset's record
@@ -19,6 +21,7 @@ use crate::table::{Change, Table, TableError};
 use crate::types::{LeaderEpoch, Offset, PartitionIndex, TopicId};
 
 const FORMAT: u8 = 1;
+const BIRTH: u8 = b'b';
 const MARKER: u8 = b'm';
 const GROUP: u8 = b'g';
 const OFFSET: u8 = b'o';
@@ -35,19 +38,23 @@ pub struct Applied {
     pub next: Offset,
 }
 
+/// Which building of a view is meant; drawn at random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Birth(pub u64);
+
 /// The view cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ViewError {
     /// The table cannot be read or written.
     #[error("the view cannot be read: {0}")]
     Table(String),
-    /// The marker is not the one that was written last.
+    /// It is not as its writer left it.
     #[error("the view stands at {found:?}, not at {expected:?}")]
     Moved {
         /// What was written.
-        expected: Applied,
+        expected: (Birth, Applied),
         /// What is there.
-        found: Option<Applied>,
+        found: Option<(Birth, Applied)>,
     },
     /// A row does not decode.
     #[error("the view holds a damaged row: {0}")]
@@ -65,26 +72,36 @@ impl From<TableError> for ViewError {
 pub struct View<'a> {
     table: &'a dyn Table,
     shard: PartitionIndex,
-    applied: Applied,
+    left_at: (Birth, Applied),
 }
 
 impl<'a> View<'a> {
-    /// The view of `shard` in `table`, which its owner left at `applied`.
-    pub fn new(table: &'a dyn Table, shard: PartitionIndex, applied: Applied) -> Self {
-        Self { table, shard, applied }
+    /// The view of `shard` in `table`, as its owner left it.
+    pub fn new(table: &'a dyn Table, shard: PartitionIndex, birth: Birth, applied: Applied) -> Self {
+        Self { table, shard, left_at: (birth, applied) }
     }
 
-    /// Where the rows of a shard stand; `None` if there are none or they are of another format.
+    /// What there is of a shard; `None` if that is nothing, or of another format.
     ///
     /// # Errors
     /// [`ViewError`] if the table cannot be read.
-    pub fn applied(table: &dyn Table, shard: PartitionIndex) -> Result<Option<Applied>, ViewError> {
-        Ok(table.get(&key(MARKER, shard))?.and_then(|row| decode_marker(&row)))
+    pub fn found(table: &dyn Table, shard: PartitionIndex) -> Result<Option<(Birth, Applied)>, ViewError> {
+        let birth = table.get(&key(BIRTH, shard))?.and_then(|row| Some(u64::from_be_bytes(row.try_into().ok()?)));
+        let applied = table.get(&key(MARKER, shard))?.and_then(|row| decode_marker(&row));
+        Ok(birth.map(Birth).zip(applied))
     }
 
-    /// The changes that make the view of a shard empty.
+    /// The changes that begin a view anew, empty.
+    pub fn begin(shard: PartitionIndex, birth: Birth, applied: Applied) -> Vec<Change> {
+        let mut changes = Self::clear(shard);
+        changes.push(Change::Put(key(BIRTH, shard), birth.0.to_be_bytes().to_vec()));
+        changes.push(Self::mark(shard, applied));
+        changes
+    }
+
+    /// The changes that remove all that there is of a shard.
     pub fn clear(shard: PartitionIndex) -> Vec<Change> {
-        [MARKER, GROUP, OFFSET]
+        [BIRTH, MARKER, GROUP, OFFSET]
             .into_iter()
             .map(|kind| {
                 let start = key(kind, shard);
@@ -144,6 +161,24 @@ impl<'a> View<'a> {
         Ok(offsets)
     }
 
+    /// Hands every committed offset of the shard to `each`, by group, until it returns false.
+    ///
+    /// # Errors
+    /// [`ViewError`] if a row cannot be read.
+    pub fn each_offset(
+        &self,
+        mut each: impl FnMut(GroupId, CommittedPartition, CommittedOffset) -> bool,
+    ) -> Result<(), ViewError> {
+        for group in self.groups_with_offsets()? {
+            for (partition, value) in self.offsets(&group)? {
+                if !each(group.clone(), partition, value) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Every group of the shard: those with a record, and those that have only offsets.
     ///
     /// # Errors
@@ -164,16 +199,16 @@ impl<'a> View<'a> {
         Ok(groups)
     }
 
-    /// The marker is still the one that was written last. Asked after a read, it vouches for what was read.
+    /// The view is still as its owner left it. Asked after a read, it vouches for what was read.
     ///
     /// # Errors
     /// [`ViewError`] if it is not, or cannot be read.
     pub fn verify(&self) -> Result<(), ViewError> {
-        let found = Self::applied(self.table, self.shard)?;
-        if found == Some(self.applied) {
+        let found = Self::found(self.table, self.shard)?;
+        if found == Some(self.left_at) {
             return Ok(());
         }
-        Err(ViewError::Moved { expected: self.applied, found })
+        Err(ViewError::Moved { expected: self.left_at, found })
     }
 
     /// Jumps from group to group, so that it costs no more than there are groups.

@@ -27,6 +27,7 @@ pub(super) struct World {
     pub(super) log: Vec<Record>,
     inflight: VecDeque<Append>,
     applied: Applied,
+    birth: Birth,
     tokens: u64,
     replies: BTreeMap<Token, Reply>,
     ids: u128,
@@ -53,21 +54,18 @@ impl World {
             log: Vec::new(),
             inflight: VecDeque::new(),
             applied: Applied { topic: TopicId::from_bytes([7; 16]), epoch: LeaderEpoch::new(0), next: Offset::new(0) },
+            birth: Birth(1),
             tokens: 0,
             replies: BTreeMap::new(),
             ids: 0,
         };
-        world.mark();
+        world.table.write(View::begin(SHARD, world.birth, world.applied), Durability::Lazy).unwrap();
         world.load();
         world
     }
 
-    fn mark(&self) {
-        self.table.write(vec![View::mark(SHARD, self.applied)], Durability::Lazy).unwrap();
-    }
-
     pub(super) fn view(&self) -> View<'_> {
-        View::new(&self.table, SHARD, self.applied)
+        View::new(&self.table, SHARD, self.birth, self.applied)
     }
 
     fn load(&mut self) {
@@ -85,13 +83,13 @@ impl World {
     /// The same with the view lost: it is built anew from the log's records, byte for byte.
     pub(super) fn restart_without_view(&mut self) {
         self.table = MemoryTable::default();
-        let mut changes = Vec::new();
+        self.birth.0 += 1;
+        let mut changes = View::begin(SHARD, self.birth, self.applied);
         for record in &self.log {
             let (key, value) = record.encode().unwrap();
             let decoded = Record::decode(key, value.clone()).unwrap().expect("a record of ours");
             changes.push(View::change(SHARD, &decoded, value.as_ref()));
         }
-        changes.push(View::mark(SHARD, self.applied));
         self.table.write(changes, Durability::Lazy).unwrap();
         self.restart();
     }
@@ -100,7 +98,7 @@ impl World {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let mut out = Effects::default();
-            let view = View::new(&self.table, SHARD, self.applied);
+            let view = View::new(&self.table, SHARD, self.birth, self.applied);
             self.shard.step(self.now, event, &view, &mut out);
             for append in out.appends {
                 match self.fails {

@@ -4,6 +4,7 @@
 //! Counting costs an atomic addition; everything that can be looked up is looked up when somebody asks.
 
 mod collector;
+mod groups;
 
 use std::sync::Weak;
 use std::time::Duration;

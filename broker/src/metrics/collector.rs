@@ -12,6 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use super::groups;
 use crate::node::Node;
 use crate::server::admission::Budget;
 
@@ -38,10 +39,11 @@ impl Collector for NodeCollector {
         gauge(&mut out, "fetch_sessions", "Incremental fetch sessions in use", node.fetch_sessions.len())?;
         budgets(&mut out, &[("request", &node.request_budget), ("fetch", &node.fetch_budget)])?;
         directory(&mut out, &node)?;
-        if shows_partitions(&node) {
+        let by_partition = shows_partitions(&node);
+        if by_partition {
             partitions(&mut out, &node)?;
         }
-        Ok(())
+        groups::encode(&mut out, &node.groups, by_partition)
     }
 }
 

@@ -122,6 +122,15 @@ pub static TABLE: &[Row] = &[
     },
     row!(ListOffsets, 1..=11, messages::ListOffsetsRequest, handlers::list_offsets::handle, [Describe Topic]),
     row!(Metadata, 0..=13, messages::MetadataRequest, handlers::metadata::handle, [Describe Topic]),
+    row!(OffsetCommit, 2..=10, messages::OffsetCommitRequest, handlers::offset_commit::handle, [Read Group, Read Topic]),
+    row!(OffsetFetch, 1..=10, messages::OffsetFetchRequest, handlers::offset_fetch::handle, [Describe Group, Describe Topic]),
+    row!(FindCoordinator, 0..=6, messages::FindCoordinatorRequest, handlers::find_coordinator::handle, [Describe Group]),
+    row!(JoinGroup, 0..=9, messages::JoinGroupRequest, handlers::join_group::handle, [Read Group]),
+    row!(Heartbeat, 0..=4, messages::HeartbeatRequest, handlers::heartbeat::handle, [Read Group]),
+    row!(LeaveGroup, 0..=5, messages::LeaveGroupRequest, handlers::leave_group::handle, [Read Group]),
+    row!(SyncGroup, 0..=5, messages::SyncGroupRequest, handlers::sync_group::handle, [Read Group]),
+    row!(DescribeGroups, 0..=6, messages::DescribeGroupsRequest, handlers::describe_groups::handle, [Describe Group]),
+    row!(ListGroups, 0..=5, messages::ListGroupsRequest, handlers::list_groups::handle, [Describe Group]),
     row!(ApiVersions, 0..=5, messages::ApiVersionsRequest, handlers::api_versions::handle, [Open Cluster]),
     row!(DeleteRecords, 0..=2, messages::DeleteRecordsRequest, handlers::delete_records::handle, [Delete Topic]),
     row!(
@@ -132,6 +141,8 @@ pub static TABLE: &[Row] = &[
         [Describe Topic]
     ),
     row!(DescribeLogDirs, 1..=5, messages::DescribeLogDirsRequest, handlers::describe_log_dirs::handle, [Describe Cluster]),
+    row!(DeleteGroups, 0..=3, messages::DeleteGroupsRequest, handlers::delete_groups::handle, [Delete Group]),
+    row!(OffsetDelete, 0..=0, messages::OffsetDeleteRequest, handlers::offset_delete::handle, [Delete Group, Read Topic]),
     row!(DescribeProducers, 0..=0, messages::DescribeProducersRequest, handlers::describe_producers::handle, [Read Topic]),
     row!(
         DescribeTopicPartitions,

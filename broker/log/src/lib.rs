@@ -18,3 +18,4 @@ mod shared;
 pub mod store;
 pub mod sum;
 mod tail;
+pub mod verify;

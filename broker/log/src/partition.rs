@@ -49,6 +49,8 @@ pub struct Partition {
     pub(crate) queued: AtomicBool,
     /// It stands in the flusher's list.
     pub(crate) dirty: AtomicBool,
+    /// It was deleted and has let go of its memory and its files.
+    pub(crate) gone: AtomicBool,
     pub(crate) io: Mutex<Io>,
     pub(crate) state: Mutex<State>,
 }
@@ -83,6 +85,8 @@ pub(crate) struct State {
     /// The broker has said what the topic's configuration is.
     pub(crate) configured: bool,
     pub(crate) deleted: bool,
+    /// Its folder and what that says about it are durable.
+    pub(crate) settled: bool,
     /// The leader epoch that may append.
     pub(crate) epoch: LeaderEpoch,
     pub(crate) log_start: Offset,
@@ -158,6 +162,7 @@ impl Partition {
             configured: false,
             config: Arc::clone(&shared.defaults),
             deleted: false,
+            settled: folder,
             epoch: origin.epoch,
             log_start: origin.log_start,
             start_lsn: Lsn::default(),
@@ -183,6 +188,7 @@ impl Partition {
             flushed_end: AtomicI64::new(state.log_end.get()),
             queued: AtomicBool::new(false),
             dirty: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             io: Mutex::new(Io { folder, ..Io::default() }),
             state: Mutex::new(state),
         })
@@ -320,6 +326,7 @@ impl Partition {
 
     /// What an open file, a budget and the disk do not know any more: memory of a partition that is gone.
     pub(crate) fn drop_memory(&self) {
+        self.gone.store(true, Ordering::Relaxed);
         let mut state = self.state.lock();
         let written = state.written_end;
         let pending: usize = state.tail.from(written).map(crate::tail::TailBatch::cost).sum();

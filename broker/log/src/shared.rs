@@ -126,6 +126,8 @@ pub(crate) struct Shared {
     /// Serialises what changes the set of partitions or their starts with the catalogue's view of it; holds the last
     /// such frame.
     pub(crate) structure: Mutex<Lsn>,
+    /// Partitions with batches whose folder is not durable yet, by the frame that names them.
+    pub(crate) unsettled: Mutex<HashMap<TopicPartition, Lsn>>,
     pub(crate) budget: Budget,
     pub(crate) space: SpaceGuard,
     /// So many unflushed bytes make a flush urgent.
@@ -165,14 +167,12 @@ pub(crate) struct Signal {
 /// Who waits for room.
 #[derive(Debug, Default)]
 pub(crate) struct Rooms {
-    pub(crate) generation: AtomicU64,
     pub(crate) wakers: Mutex<Vec<std::task::Waker>>,
 }
 
 impl Rooms {
     /// Room may have come back.
     pub(crate) fn open(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
         for waker in std::mem::take(&mut *self.wakers.lock()) {
             waker.wake();
         }
@@ -207,6 +207,7 @@ impl Shared {
             urgent: Condvar::new(),
             dirty: Mutex::default(),
             structure: Mutex::default(),
+            unsettled: Mutex::default(),
             budget: Budget::new(bounds.tail_bytes, bounds.pending_bytes),
             space: SpaceGuard::new(bounds.reserve_bytes),
             flush_bytes: bounds.flush_bytes,
@@ -410,6 +411,12 @@ impl Budget {
 
     pub(crate) fn clear(&self) {
         self.order.lock().clear();
+    }
+
+    /// Forgets partitions that are gone, so that they can be freed.
+    pub(crate) fn purge(&self) {
+        let gone = |partition: &Arc<Partition>| partition.gone.load(Ordering::Relaxed);
+        self.order.lock().retain(|(partition, _)| !gone(partition));
     }
 }
 

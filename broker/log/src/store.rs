@@ -10,7 +10,6 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -32,6 +31,7 @@ mod scan;
 
 pub use crate::shared::{Deaf, Observer, StoreStats, SyncedEnd};
 pub use recover::{Recovered, Suspicion};
+pub(crate) use scan::scan_folder;
 
 use background::Threads;
 
@@ -264,21 +264,21 @@ impl LogDir {
         }
     }
 
-    /// Ready when an append of so many bytes that was refused as
-    /// [`AppendError::Full`](crate::partition::append::AppendError::Full) since this call may be tried again, or when
-    /// waiting does not help. Cancel-safe. Others may be faster: try, and wait again.
+    /// Ready when an append of so many bytes that was refused as [`AppendError::Full`](crate::partition::AppendError)
+    /// may be tried again, or when waiting does not help. Cancel-safe. Others may be faster: try, and wait again.
     pub fn room(&self, bytes: usize) -> Room {
         let journal = self.shared.journal().ok().map(|journal| journal.room(bytes));
-        Room {
-            generation: self.shared.rooms.generation.load(Ordering::Acquire),
-            shared: Arc::clone(&self.shared),
-            journal,
-        }
+        Room { shared: Arc::clone(&self.shared), bytes, journal }
     }
 
     /// Every frame up to this one is durable.
     pub fn synced(&self) -> Lsn {
         self.shared.journal().map_or(Lsn::default(), Journal::synced)
+    }
+
+    /// The last frame that was given out.
+    pub fn submitted(&self) -> Lsn {
+        self.shared.journal().map_or(Lsn::default(), Journal::submitted)
     }
 
     /// One retention pass over every partition that is configured; returns how many log starts moved.
@@ -427,7 +427,7 @@ impl Future for Wait {
 #[derive(Debug)]
 pub struct Room {
     shared: Arc<Shared>,
-    generation: u64,
+    bytes: usize,
     journal: Option<JournalRoom>,
 }
 
@@ -435,13 +435,16 @@ impl Future for Room {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(journal) = &mut self.journal
-            && Pin::new(journal).poll(cx).is_ready()
-        {
-            return Poll::Ready(());
+        if !self.shared.budget.admits(self.bytes) {
+            // Registered before looking again, so that no round between the two is missed.
+            self.shared.rooms.wakers.lock().push(cx.waker().clone());
+            if !self.shared.budget.admits(self.bytes) && self.shared.offline.get().is_none() {
+                return Poll::Pending;
+            }
         }
-        self.shared.rooms.wakers.lock().push(cx.waker().clone());
-        let now = self.shared.rooms.generation.load(Ordering::Acquire);
-        if now != self.generation || self.shared.offline.get().is_some() { Poll::Ready(()) } else { Poll::Pending }
+        match &mut self.journal {
+            Some(journal) => Pin::new(journal).poll(cx).map(|_room_or_no_use| ()),
+            None => Poll::Ready(()),
+        }
     }
 }

@@ -14,7 +14,7 @@ use parking_lot::MutexGuard;
 use crate::batch::{HEADER_BYTES, Header, patch, stamp};
 use crate::config::{LogConfig, TimestampType};
 use crate::disk::count;
-use crate::journal::{Frame, Full, Offline, Payload, SubmitError};
+use crate::journal::{Frame, Full, Journal, Offline, Payload, SubmitError};
 use crate::partition::{FencedEpoch, Io, Partition, State};
 use crate::segment::Segment;
 use crate::shared::{SyncedEnd, refused};
@@ -169,11 +169,26 @@ impl Partition {
         }
         let (base, end) = offsets(&state, &prepared);
         patch(&mut prepared.head, base, cx.epoch);
+        let introduced = self.introduce(&state, journal)?;
         let frame = Frame::append(self.id(), base, end, cx.epoch, prepared.head, prepared.body.clone());
         let lsn = journal.submit(frame).map_err(|error| self.refusal(error))?;
+        if let Some(introduced) = introduced {
+            self.shared.unsettled.lock().insert(self.id(), introduced);
+        }
         let appended = self.commit(&mut state, config, prepared, cx, lsn);
         state.check();
         Ok(appended)
+    }
+
+    /// A partition without segments has no folder that says whose it is, and the catalogue is only a hint: its first
+    /// batch follows a frame that names it. That frame is kept until the folder is durable.
+    fn introduce(&self, state: &State, journal: &Journal) -> Result<Option<Lsn>, AppendError> {
+        if !state.segments.is_empty() || state.settled {
+            return Ok(None);
+        }
+        let name = Bytes::copy_from_slice(self.name().as_bytes());
+        let frame = Frame::create(self.id(), state.log_start, state.epoch, name);
+        journal.submit(frame).map(Some).map_err(|error| self.refusal(error))
     }
 
     /// The opted-out path: the promise is the page cache, so the batch goes there before anyone hears of its offset.

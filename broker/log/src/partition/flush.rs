@@ -127,9 +127,18 @@ impl Partition {
             Err(error) => return Err(error),
         }
         match disk.sync_dir(&self.place.folder) {
-            Err(error) if error.is_not_found() => Ok(()),
-            other => other,
+            Err(error) if error.is_not_found() => return Ok(()),
+            other => other?,
         }
+        let first = {
+            let mut state = self.state.lock();
+            !std::mem::replace(&mut state.settled, true)
+        };
+        if first {
+            disk.sync_dir("")?;
+            self.shared.unsettled.lock().remove(&self.id());
+        }
+        Ok(())
     }
 
     /// The pass stopped for want of space: its sums wait for the next one.

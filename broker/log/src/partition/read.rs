@@ -11,7 +11,7 @@ use ottla_core::types::Offset;
 use crate::batch::Header;
 use crate::damage::DamagedRange;
 use crate::disk::{DiskError, count};
-use crate::partition::{Partition, State};
+use crate::partition::{Io, Partition, State};
 use crate::segment::Segment;
 use crate::segment::read::{BadPlace, Got, Reading, Start, Wanted};
 
@@ -262,13 +262,13 @@ impl Partition {
     }
 
     /// Rebuilds what readers complained about.
-    pub(crate) fn rebuild_indexes(self: &Arc<Self>) -> Result<(), DiskError> {
+    pub(crate) fn rebuild_indexes(&self, io: &mut Io) -> Result<(), DiskError> {
         let bases = {
             let mut state = self.state.lock();
             std::mem::take(&mut state.reindex)
         };
         for base in bases {
-            self.rebuild_index(base)?;
+            self.rebuild_index(io, base)?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::damage::DamagedRange;
 use crate::disk::DiskError;
 use crate::index::{Entry as _, OffsetEntry, TimeEntry};
 use crate::journal::{Frame, Payload};
-use crate::partition::Partition;
+use crate::partition::{Io, Partition};
 use crate::segment::read::Reading;
 use crate::segment::scan::{Found, Scanner};
 use crate::segment::{Kind, Segment};
@@ -182,6 +182,13 @@ impl Partition {
         if length <= segment.written.bytes {
             return self.scan_next_segment();
         }
+        {
+            let mut state = self.state.lock();
+            if state.segments.is_empty() {
+                state.segments.push(segment);
+            }
+        }
+        self.io.lock().folder = true;
         let log = self.shared.pool.read(&self.place, segment.base, Kind::Log)?;
         let mut scanner = Scanner::new(&*log, length, segment.written.bytes, end);
         let mut expected = end;
@@ -280,8 +287,7 @@ impl Partition {
     }
 
     /// Writes both indexes of a segment anew from its batches.
-    pub(crate) fn rebuild_index(self: &Arc<Self>, base: Offset) -> Result<(), DiskError> {
-        let mut io = self.io.lock();
+    pub(crate) fn rebuild_index(&self, io: &mut Io, base: Offset) -> Result<(), DiskError> {
         let (segment, interval) = {
             let state = self.state.lock();
             let Some(segment) = state.segments.iter().find(|segment| segment.base == base) else { return Ok(()) };

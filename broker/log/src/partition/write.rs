@@ -48,7 +48,7 @@ impl Partition {
             self.shared.budget.on_written(self, batches.len(), cost);
         }
         self.trim(&mut io, synced)?;
-        self.rebuild_indexes()
+        self.rebuild_indexes(&mut io)
     }
 
     /// For the opted-out path, which holds both locks: writes `batches` behind `segment`, which may be new.
@@ -171,6 +171,7 @@ impl Partition {
         let io = self.io.lock();
         self.drop_memory();
         self.shared.pool.forget_partition(self.id());
+        self.shared.unsettled.lock().remove(&self.id());
         let segments = std::mem::take(&mut self.state.lock().segments);
         let unflushed: u64 = segments.iter().map(|s| u64::from(s.written.bytes - s.flushed.bytes)).sum();
         self.shared.space.on_flushed(unflushed);

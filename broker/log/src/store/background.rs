@@ -29,10 +29,14 @@ pub(super) fn round(shared: &Arc<Shared>) -> Result<bool, Offline> {
         shared.journal().err().unwrap_or_else(|| Offline { reason: Arc::from(error.to_string()) })
     };
     let busy = !ready.is_empty() || !removals.is_empty();
+    let leaving = !removals.is_empty();
     for partition in removals {
         let left = partition.leave().map_err(failed)?;
         shared.trash.lock().extend(left);
         shared.request_catalogue();
+    }
+    if leaving {
+        shared.budget.purge();
     }
     let mut complete = true;
     for partition in ready {

@@ -84,7 +84,8 @@ fn try_pass(shared: &Arc<Shared>, how: Pass) -> Result<(), Stop> {
         other => other?,
     };
     if released {
-        journal.release(written.next());
+        let named = shared.unsettled.lock().values().min().copied();
+        journal.release(named.map_or(written.next(), |lsn| lsn.min(written.next())));
         shared.rooms.open();
     }
     empty_trash(shared)

@@ -70,6 +70,7 @@ pub(super) fn recover(
         last: summary.synced,
         waiting: 0,
         touched: BTreeMap::new(),
+        orphans: BTreeMap::new(),
         in_doubt: None,
     };
     while let Some(step) = recovery.step()? {
@@ -153,6 +154,8 @@ struct Replay<'a> {
     waiting: usize,
     /// Partitions with replayed batches, and where their segments began before the crash.
     touched: BTreeMap<TopicPartition, (Arc<Partition>, BTreeSet<Offset>)>,
+    /// Frames that name no partition: right if a tombstone follows.
+    orphans: BTreeMap<TopicPartition, u64>,
     /// After a hole: who has not shown yet that it lost nothing.
     in_doubt: Option<BTreeMap<TopicPartition, Arc<Partition>>>,
 }
@@ -219,8 +222,7 @@ impl Replay<'_> {
     fn partition(&mut self, lsn: Lsn, frame: &Frame) -> Option<Arc<Partition>> {
         let found = self.shared.partitions.read().get(&frame.partition).cloned();
         if found.is_none() && lsn > self.structure {
-            tracing::error!(partition = %frame.partition, %lsn, kind = ?frame.kind, "a journal frame names no partition");
-            self.recovered.orphaned_frames += 1;
+            *self.orphans.entry(frame.partition).or_default() += 1;
         }
         found
     }
@@ -256,6 +258,7 @@ impl Replay<'_> {
     fn delete(&mut self, id: TopicPartition) -> Result<(), OpenError> {
         let gone = self.shared.partitions.write().remove(&id);
         self.touched.remove(&id);
+        self.orphans.remove(&id);
         if let Some(doubt) = &mut self.in_doubt {
             doubt.remove(&id);
         }
@@ -300,6 +303,17 @@ impl Replay<'_> {
             if self.in_doubt.is_none() {
                 partition.remove_orphans(bases)?;
             }
+        }
+        // An opted-out partition whose start was moved by a frame may have files that only now follow on.
+        let partitions: Vec<_> = self.shared.partitions.read().values().cloned().collect();
+        for partition in partitions {
+            if partition.state.lock().unjournaled {
+                partition.scan_beyond()?;
+            }
+        }
+        for (partition, frames) in self.orphans {
+            tracing::error!(%partition, frames, "journal frames name a partition that does not exist");
+            self.recovered.orphaned_frames += frames;
         }
         if let Some(doubt) = self.in_doubt.take() {
             self.recovered.suspect.extend(doubt.into_keys().map(|id| (id, Suspicion::JournalHole)));

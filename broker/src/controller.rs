@@ -1,45 +1,240 @@
-//! Where metadata is changed. The shell around `ottla_core::controller` lands next.
+//! The controller as the rest of the broker sees it: starting it, and asking it.
+//!
+//! Owns the way into a cluster: the documents of a new one, claiming, registering this broker's run (which the data
+//! directory records, durably, before anything is served), and being admitted. Every change of metadata goes through
+//! `Handle`; what it answers is durable and served here.
 
+mod codes;
+mod handle;
+mod producer_ids;
+mod shell;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ottla_core::metadata::Endpoint;
-use ottla_wire::ErrorCode;
+use ottla_coordination::{Coordination, Embedded, Holder, Unavailable};
+use ottla_core::config::BrokerConfig;
+use ottla_core::controller::error::{RegisterError, Standing};
+use ottla_core::controller::{Config, DocumentId, Machine, Registration, SessionId, document};
+use ottla_core::metadata::{Endpoint, Image};
+use ottla_core::types::{BrokerId, ClusterId, DirectoryId, Incarnation};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
-use crate::config::Config;
+use crate::applier::Applier;
+use crate::clock::Clock;
 use crate::data::Data;
 use crate::metadata::MetadataCell;
 use crate::partitions::Partitions;
 
-/// Asks the controller.
-#[derive(Clone, Debug)]
-pub struct Handle;
+pub use codes::{AlteredResource, alter_config_code, create_partitions_code, create_topic_code, delete_topic_code};
+pub use handle::{Handle, explicit, fresh_topic_id};
+pub use shell::Site;
 
-impl Handle {
-    /// Creates topics by name with the broker's defaults; returns those that could not be.
-    pub async fn create_on_demand(&self, names: Vec<String>) -> Vec<(String, ErrorCode)> {
-        names.into_iter().map(|name| (name, ErrorCode::NOT_CONTROLLER)).collect()
+use shell::{Parts, Progress, Shell};
+
+/// The lease of a cluster that has one process to itself.
+const LEASE: &str = "controller";
+/// For how long it is asked for.
+const LEASE_TERM: Duration = Duration::from_secs(10);
+/// Questions that wait for the controller's thread.
+const QUEUE: usize = 1024;
+
+/// Why the controller did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory's metadata is in other hands.
+    #[error("the metadata of this data directory is in use already")]
+    InUse,
+    /// The coordination store cannot be read or written.
+    #[error(transparent)]
+    Coordination(#[from] Unavailable),
+    /// The cluster's documents are gone.
+    #[error(
+        "MetadataRolledBack: the data directory has served cluster {0} before, but the cluster's metadata is gone; \
+         nothing is created or deleted until it is restored"
+    )]
+    MetadataGone(ClusterId),
+    /// The documents of a new cluster could not be created.
+    #[error("create the metadata of a new cluster: {0}")]
+    Init(String),
+    /// The controller stopped with a sentence.
+    #[error("{0}")]
+    Halted(String),
+    /// This broker was not let in.
+    #[error("register this broker: {0}")]
+    Register(#[from] RegisterError),
+    /// The data directory could not record its run.
+    #[error("record run {run} in the data directory: {reason}")]
+    Record {
+        /// The run.
+        run: Incarnation,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// What a controller needs to know of its broker.
+pub struct Setup {
+    /// The broker's id.
+    pub me: BrokerId,
+    /// What its file says.
+    pub config: BrokerConfig,
+    /// Its failure domain.
+    pub rack: Option<String>,
+    /// What clients of each listener are told.
+    pub endpoints: Vec<(String, Endpoint)>,
+    /// The cluster that the data directory belongs to.
+    pub cluster: ClusterId,
+    /// The data directory.
+    pub directory: DirectoryId,
+    /// The last run that the data directory records; 0 for none.
+    pub recorded: Incarnation,
+    /// Where metadata is kept.
+    pub coordination: Arc<dyn Coordination>,
+    /// What is done with images.
+    pub site: Box<dyn Site>,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// Starts the controller of a broker that keeps its cluster's metadata in its own data directory.
+///
+/// # Errors
+/// [`StartError`], a sentence for whoever started the broker.
+pub async fn start(
+    config: &crate::config::Config,
+    endpoints: Vec<(String, Endpoint)>,
+    data: &Arc<Data>,
+    partitions: &Arc<Partitions>,
+    metadata: &Arc<MetadataCell>,
+    shutdown: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<Handle, StartError> {
+    let table = data.take_metadata().ok_or(StartError::InUse)?;
+    let coordination = blocking(move || Embedded::new(table)).await?;
+    let identity = data.identity();
+    let applier = Applier::new(config.id(), Arc::clone(&data.log), Arc::clone(partitions), Arc::clone(metadata));
+    let setup = Setup {
+        me: config.id(),
+        config: config.values().clone(),
+        rack: config.rack().map(str::to_owned),
+        endpoints,
+        cluster: identity.cluster,
+        directory: identity.directory,
+        recorded: identity.incarnation,
+        coordination: Arc::new(coordination),
+        site: Box::new(Here(applier)),
+        clock: Clock,
+    };
+    let data = Arc::clone(data);
+    let record = move |run| data.set_incarnation(run).map_err(|error| error.to_string());
+    run(setup, record, shutdown, tasks).await
+}
+
+/// This broker's partitions, brought in line with images.
+struct Here(Applier);
+
+impl Site for Here {
+    fn apply(&mut self, image: Arc<Image>) -> Result<(), String> {
+        self.0.apply(image).map_err(|error| error.to_string())
     }
 }
 
-/// The controller could not begin.
-#[derive(Debug, thiserror::Error)]
-#[error("the controller could not begin")]
-pub struct StartError;
-
-/// Starts the controller of this process.
+/// Starts the controller and has this broker registered and admitted. `record` writes the allotted run into the data
+/// directory and returns once it is durable. Returns when everything that the metadata says of this broker is served.
 ///
 /// # Errors
-/// [`StartError`]
-pub async fn start(
-    _config: &Config,
-    _endpoints: Vec<(String, Endpoint)>,
-    _data: &Arc<Data>,
-    _partitions: &Arc<Partitions>,
-    _metadata: &Arc<MetadataCell>,
-    _shutdown: &CancellationToken,
-    _tasks: &TaskTracker,
-) -> Result<Handle, StartError> {
-    Ok(Handle)
+/// [`StartError`], a sentence for whoever started the broker.
+pub async fn run<R>(
+    setup: Setup,
+    record: R,
+    shutdown: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<Handle, StartError>
+where
+    R: FnOnce(Incarnation) -> Result<(), String> + Send + 'static,
+{
+    let coordination = Arc::clone(&setup.coordination);
+    let (cluster, recorded) = (setup.cluster, setup.recorded);
+    blocking(move || init(&*coordination, cluster, recorded)).await?;
+
+    let registration = Registration {
+        broker: setup.me,
+        cluster: setup.cluster,
+        standing: Standing { directory: setup.directory, incarnation: setup.recorded },
+        rack: setup.rack.clone(),
+        endpoints: setup.endpoints.iter().cloned().collect::<BTreeMap<_, _>>(),
+    };
+    let (handle, mut progress) = spawn(setup, shutdown, tasks);
+    let leading = progress.wait_for(|progress| *progress != Progress::Waiting).await;
+    match leading.map(|progress| progress.clone()) {
+        Ok(Progress::Leading) => {}
+        Ok(Progress::Halted(why)) => return Err(StartError::Halted(why)),
+        Ok(Progress::Waiting) | Err(_) => return Err(StartError::Halted("the controller's thread ended".to_owned())),
+    }
+    let me = registration.broker;
+    let registered = handle.register(registration).await?;
+    let run = registered.incarnation;
+    blocking(move || record(run)).await.map_err(|reason| StartError::Record { run, reason })?;
+    if !registered.trusted {
+        tracing::warn!(
+            %run,
+            "the data directory is not the one, or not in the state, that this broker last ran on: it leads no \
+             partition that existed before until it has caught up, or unclean.leader.election.enable allows the loss"
+        );
+    }
+    handle.admit(me, run).await?;
+    Ok(handle)
 }
+
+/// The controller's thread; it ends with the last handle, or when the broker stops.
+fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> (Handle, watch::Receiver<Progress>) {
+    let session = SessionId(Uuid::new_v4().into_bytes());
+    let machine = Machine::new(Config {
+        me: setup.me,
+        session,
+        cluster: setup.cluster,
+        broker: setup.config.clone(),
+        lease: LEASE_TERM,
+        floor: BTreeMap::new(),
+    });
+    let (progress, watched) = watch::channel(Progress::Waiting);
+    let (asks, asked) = mpsc::channel(QUEUE);
+    let shell = Shell::new(Parts {
+        me: setup.me,
+        clock: setup.clock,
+        coordination: setup.coordination,
+        lease: LEASE.to_owned(),
+        holder: Holder(format!("{}/{session:?}", setup.me)),
+        site: setup.site,
+        progress,
+        machine,
+    });
+    let (runtime, shutdown) = (tokio::runtime::Handle::current(), shutdown.clone());
+    tasks.spawn_blocking(move || shell.run(&runtime, &shutdown, asked));
+    (Handle::new(asks, setup.config), watched)
+}
+
+/// Creates a new cluster's documents, once. Documents that vanished are never made up again.
+fn init(coordination: &dyn Coordination, cluster: ClusterId, recorded: Incarnation) -> Result<(), StartError> {
+    if coordination.get(&DocumentId::Root.to_string())?.is_some() {
+        return Ok(());
+    }
+    if recorded > Incarnation::default() {
+        return Err(StartError::MetadataGone(cluster));
+    }
+    shell::create_documents(coordination, &document::initial(cluster)).map_err(StartError::Init)
+}
+
+/// Runs what may block on disk where it may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+#[cfg(test)]
+mod tests;

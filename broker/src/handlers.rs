@@ -3,9 +3,17 @@
 //! Owns what a request means. A handler takes the decoded request and gives the response; versions and permissions
 //! stand in the server's table. Must never touch a socket.
 
+pub mod alter_configs;
+pub mod alteration;
 pub mod api_versions;
+pub mod config_resource;
+pub mod create_partitions;
+pub mod create_topics;
 pub mod delete_groups;
 pub mod delete_records;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
 pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
@@ -13,8 +21,11 @@ pub mod describe_topic_partitions;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
+pub mod incremental_alter_configs;
+pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;

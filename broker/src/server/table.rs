@@ -122,9 +122,27 @@ pub static TABLE: &[Row] = &[
     },
     row!(ListOffsets, 1..=11, messages::ListOffsetsRequest, handlers::list_offsets::handle, [Describe Topic]),
     row!(Metadata, 0..=13, messages::MetadataRequest, handlers::metadata::handle, [Describe Topic]),
-    row!(OffsetCommit, 2..=10, messages::OffsetCommitRequest, handlers::offset_commit::handle, [Read Group, Read Topic]),
-    row!(OffsetFetch, 1..=10, messages::OffsetFetchRequest, handlers::offset_fetch::handle, [Describe Group, Describe Topic]),
-    row!(FindCoordinator, 0..=6, messages::FindCoordinatorRequest, handlers::find_coordinator::handle, [Describe Group]),
+    row!(
+        OffsetCommit,
+        2..=10,
+        messages::OffsetCommitRequest,
+        handlers::offset_commit::handle,
+        [Read Group, Read Topic]
+    ),
+    row!(
+        OffsetFetch,
+        1..=10,
+        messages::OffsetFetchRequest,
+        handlers::offset_fetch::handle,
+        [Describe Group, Describe Topic]
+    ),
+    row!(
+        FindCoordinator,
+        0..=6,
+        messages::FindCoordinatorRequest,
+        handlers::find_coordinator::handle,
+        [Describe Group]
+    ),
     row!(JoinGroup, 0..=9, messages::JoinGroupRequest, handlers::join_group::handle, [Read Group]),
     row!(Heartbeat, 0..=4, messages::HeartbeatRequest, handlers::heartbeat::handle, [Read Group]),
     row!(LeaveGroup, 0..=5, messages::LeaveGroupRequest, handlers::leave_group::handle, [Read Group]),
@@ -132,7 +150,16 @@ pub static TABLE: &[Row] = &[
     row!(DescribeGroups, 0..=6, messages::DescribeGroupsRequest, handlers::describe_groups::handle, [Describe Group]),
     row!(ListGroups, 0..=5, messages::ListGroupsRequest, handlers::list_groups::handle, [Describe Group]),
     row!(ApiVersions, 0..=5, messages::ApiVersionsRequest, handlers::api_versions::handle, [Open Cluster]),
+    row!(CreateTopics, 2..=7, messages::CreateTopicsRequest, handlers::create_topics::handle, [Create Topic]),
+    row!(DeleteTopics, 1..=6, messages::DeleteTopicsRequest, handlers::delete_topics::handle, [Delete Topic]),
     row!(DeleteRecords, 0..=2, messages::DeleteRecordsRequest, handlers::delete_records::handle, [Delete Topic]),
+    row!(
+        InitProducerId,
+        0..=5,
+        messages::InitProducerIdRequest,
+        handlers::init_producer_id::handle,
+        [IdempotentWrite Cluster]
+    ),
     row!(
         OffsetForLeaderEpoch,
         2..=4,
@@ -140,10 +167,70 @@ pub static TABLE: &[Row] = &[
         handlers::offset_for_leader_epoch::handle,
         [Describe Topic]
     ),
-    row!(DescribeLogDirs, 1..=5, messages::DescribeLogDirsRequest, handlers::describe_log_dirs::handle, [Describe Cluster]),
+    row!(
+        DescribeConfigs,
+        1..=4,
+        messages::DescribeConfigsRequest,
+        handlers::describe_configs::handle,
+        [DescribeConfigs Topic, DescribeConfigs Cluster]
+    ),
+    row!(
+        AlterConfigs,
+        0..=2,
+        messages::AlterConfigsRequest,
+        handlers::alter_configs::handle,
+        [AlterConfigs Topic, AlterConfigs Cluster]
+    ),
+    row!(
+        DescribeLogDirs,
+        1..=5,
+        messages::DescribeLogDirsRequest,
+        handlers::describe_log_dirs::handle,
+        [Describe Cluster]
+    ),
+    row!(
+        CreatePartitions,
+        0..=3,
+        messages::CreatePartitionsRequest,
+        handlers::create_partitions::handle,
+        [Alter Topic]
+    ),
     row!(DeleteGroups, 0..=3, messages::DeleteGroupsRequest, handlers::delete_groups::handle, [Delete Group]),
-    row!(OffsetDelete, 0..=0, messages::OffsetDeleteRequest, handlers::offset_delete::handle, [Delete Group, Read Topic]),
-    row!(DescribeProducers, 0..=0, messages::DescribeProducersRequest, handlers::describe_producers::handle, [Read Topic]),
+    row!(
+        IncrementalAlterConfigs,
+        0..=1,
+        messages::IncrementalAlterConfigsRequest,
+        handlers::incremental_alter_configs::handle,
+        [AlterConfigs Topic, AlterConfigs Cluster]
+    ),
+    row!(
+        OffsetDelete,
+        0..=0,
+        messages::OffsetDeleteRequest,
+        handlers::offset_delete::handle,
+        [Delete Group, Read Topic]
+    ),
+    row!(
+        DescribeCluster,
+        0..=2,
+        messages::DescribeClusterRequest,
+        handlers::describe_cluster::handle,
+        [Describe Cluster]
+    ),
+    row!(
+        DescribeProducers,
+        0..=0,
+        messages::DescribeProducersRequest,
+        handlers::describe_producers::handle,
+        [Read Topic]
+    ),
+    row!(
+        ListConfigResources,
+        0..=1,
+        messages::ListConfigResourcesRequest,
+        handlers::list_config_resources::handle,
+        [DescribeConfigs Cluster]
+    ),
     row!(
         DescribeTopicPartitions,
         0..=0,

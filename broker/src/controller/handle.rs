@@ -1,0 +1,177 @@
+//! Asking the controller.
+//!
+//! Every method returns when what it says is durable and in force here. While this process does not decide, everything
+//! is answered with `NotController`. Dropping a call half-way does not take back what was asked.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ottla_core::config::{BrokerConfig, broker};
+use ottla_core::controller::error::{
+    AlterConfigError, CreatePartitionsError, CreateTopicError, DeleteTopicError, NotController, RegisterError,
+};
+use ottla_core::controller::{
+    Answer, ConfigChange, ConfigTarget, Growth, NewTopic, ProducerIdBlock, Registered, Registration, Request, TopicRef,
+};
+use ottla_core::metadata::{ExplicitConfig, Topic};
+use ottla_core::topic_name::is_internal;
+use ottla_core::types::{BrokerId, Incarnation, ProducerId, TopicId};
+use ottla_wire::ErrorCode;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use uuid::Uuid;
+
+use super::codes::create_topic_code;
+use super::producer_ids::ProducerIds;
+use super::shell::Ask;
+
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// A way to ask the controller. Cheap to clone; the controller ends with the last one.
+#[derive(Clone)]
+pub struct Handle {
+    asks: mpsc::Sender<Ask>,
+    config: Arc<BrokerConfig>,
+    producer_ids: Arc<Mutex<ProducerIds>>,
+}
+
+/// Asks and unwraps the one kind of answer that the request has.
+macro_rules! ask {
+    ($handle:expr, $kind:ident, $request:expr, $refused:expr) => {
+        match $handle.ask($request).await {
+            Some(Answer::$kind(answer)) => answer,
+            Some(_) | None => $refused,
+        }
+    };
+}
+
+/// One refusal for each item.
+fn each<T, E: From<NotController>>(count: usize) -> Vec<Result<T, E>> {
+    (0..count).map(|_| Err(E::from(NotController))).collect()
+}
+
+impl Handle {
+    pub(super) fn new(asks: mpsc::Sender<Ask>, config: BrokerConfig) -> Self {
+        Self { asks, config: Arc::new(config), producer_ids: Arc::default() }
+    }
+
+    async fn ask(&self, request: Request) -> Option<Answer> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask { request, reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Creates topics; answers in their order.
+    pub async fn create_topics(
+        &self,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+    ) -> Vec<Result<Arc<Topic>, CreateTopicError>> {
+        let count = topics.len();
+        ask!(self, CreateTopics, Request::CreateTopics { topics, validate_only }, each(count))
+    }
+
+    /// Deletes topics; answers in their order, with name and id.
+    pub async fn delete_topics(&self, topics: Vec<TopicRef>) -> Vec<Result<(String, TopicId), DeleteTopicError>> {
+        let count = topics.len();
+        ask!(self, DeleteTopics, Request::DeleteTopics { topics }, each(count))
+    }
+
+    /// Adds partitions; answers in order of topics.
+    pub async fn create_partitions(
+        &self,
+        topics: Vec<Growth>,
+        validate_only: bool,
+    ) -> Vec<Result<(), CreatePartitionsError>> {
+        let count = topics.len();
+        ask!(self, CreatePartitions, Request::CreatePartitions { topics, validate_only }, each(count))
+    }
+
+    /// Changes configs; answers in order of resources.
+    pub async fn alter_configs(
+        &self,
+        resources: Vec<(ConfigTarget, ConfigChange)>,
+        validate_only: bool,
+    ) -> Vec<Result<(), AlterConfigError>> {
+        let count = resources.len();
+        ask!(self, AlterConfigs, Request::AlterConfigs { resources, validate_only }, each(count))
+    }
+
+    /// A block of producer ids that nobody else is given.
+    ///
+    /// # Errors
+    /// [`NotController`]; asking again may help.
+    pub async fn allocate_producer_ids(&self) -> Result<ProducerIdBlock, NotController> {
+        ask!(self, AllocateProducerIds, Request::AllocateProducerIds, Err(NotController))
+    }
+
+    /// A producer id that nobody else is given, out of a block that this broker was.
+    ///
+    /// # Errors
+    /// As [`Self::allocate_producer_ids`].
+    pub async fn next_producer_id(&self) -> Result<ProducerId, NotController> {
+        let mut ids = self.producer_ids.lock().await;
+        if let Some(id) = ids.take() {
+            return Ok(id);
+        }
+        // Held across the await so that one block is asked for, not one for each who waits.
+        let block = self.allocate_producer_ids().await?;
+        Ok(ids.refill(block))
+    }
+
+    /// Creates topics that a client asked for by name, with the broker's defaults; internal ones as they must be.
+    /// Returns those that do not exist now, with the error for the client.
+    pub async fn create_on_demand(&self, names: Vec<String>) -> Vec<(String, ErrorCode)> {
+        // Who names a topic twice means it once.
+        let names: BTreeSet<String> = names.into_iter().collect();
+        let topics = names.iter().map(|name| self.on_demand(name)).collect();
+        let results = self.create_topics(topics, false).await;
+        let failed = |(name, result): (String, Result<Arc<Topic>, CreateTopicError>)| match result {
+            Ok(_) | Err(CreateTopicError::Exists(_)) => None,
+            // Whoever asks again in a moment may find it.
+            Err(CreateTopicError::NotController(_)) => Some((name, ErrorCode::LEADER_NOT_AVAILABLE)),
+            Err(error) => Some((name, create_topic_code(&error))),
+        };
+        names.into_iter().zip(results).filter_map(failed).collect()
+    }
+
+    fn on_demand(&self, name: &str) -> NewTopic {
+        let mut topic = NewTopic::named(name, fresh_topic_id());
+        if name == OFFSETS_TOPIC {
+            topic.partitions = Some(self.config.int(&broker::OFFSETS_TOPIC_NUM_PARTITIONS));
+            topic.config = [
+                ("segment.bytes".to_owned(), self.config.int(&broker::OFFSETS_TOPIC_SEGMENT_BYTES).to_string()),
+                ("cleanup.policy".to_owned(), "compact".to_owned()),
+                ("compression.type".to_owned(), "producer".to_owned()),
+            ]
+            .into();
+        }
+        if is_internal(name) {
+            // As many replicas as there are brokers, up to what is configured; one while there is one broker.
+            topic.replication_factor = Some(1);
+        }
+        topic
+    }
+
+    pub(super) async fn register(&self, registration: Registration) -> Result<Registered, RegisterError> {
+        ask!(self, Register, Request::Register(registration), Err(NotController.into()))
+    }
+
+    pub(super) async fn admit(&self, broker: BrokerId, incarnation: Incarnation) -> Result<(), RegisterError> {
+        ask!(self, Admit, Request::Admit { broker, incarnation }, Err(NotController.into()))
+    }
+}
+
+/// Topics' explicit configs, as a request lists them.
+pub fn explicit(pairs: impl IntoIterator<Item = (String, String)>) -> ExplicitConfig {
+    pairs.into_iter().collect()
+}
+
+/// An id that no topic ever had. Not one whose text begins with a dash: tools would take it for an option.
+pub fn fresh_topic_id() -> TopicId {
+    loop {
+        let id = TopicId::from_bytes(Uuid::new_v4().into_bytes());
+        if !id.to_string().starts_with('-') {
+            return id;
+        }
+    }
+}

@@ -36,7 +36,8 @@ pub async fn handle(cx: &Cx, request: ListOffsetsRequest) -> ListOffsetsResponse
                         partition_index: wanted.partition_index,
                         timestamp: timestamp.get(),
                         offset: offset.get(),
-                        leader_epoch: epoch.get(),
+                        // Before version 4 there is no field for it.
+                        leader_epoch: if cx.version >= 4 { epoch.get() } else { -1 },
                         ..Default::default()
                     },
                     Err(error) => ListOffsetsPartitionResponse {

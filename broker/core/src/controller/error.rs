@@ -124,7 +124,7 @@ pub enum CreateTopicError {
     #[error(transparent)]
     Name(#[from] InvalidName),
     /// There is one of that name.
-    #[error("topic '{0}' already exists")]
+    #[error("Topic '{0}' already exists.")]
     Exists(String),
     /// It cannot have that many partitions.
     #[error(transparent)]

@@ -106,18 +106,24 @@ pub struct Entry {
     pub kind: Kind,
     /// The versions that can be read and written.
     pub versions: RangeInclusive<i16>,
-    /// Reads the message from all of the bytes, checks that what it writes reads as the same value, and returns that.
+    /// Reads the message from all of the bytes and writes it again.
     pub recode: fn(Bytes, i16) -> Result<Bytes, RecodeError>,
+    /// Writes the message that has all defaults.
+    pub default: fn(i16) -> Result<Bytes, EncodeError>,
 }
 
 impl Entry {
     /// The entry of a message.
     pub const fn of<M: Message>() -> Self {
-        Self { name: M::NAME, kind: M::KIND, versions: M::VERSIONS, recode: recode::<M> }
+        Self { name: M::NAME, kind: M::KIND, versions: M::VERSIONS, recode: recode::<M>, default: default::<M> }
     }
 }
 
 fn recode<M: Message>(bytes: Bytes, version: i16) -> Result<Bytes, RecodeError> {
     let message = M::from_bytes(bytes, version)?;
     Ok(message.to_bytes(version)?)
+}
+
+fn default<M: Message>(version: i16) -> Result<Bytes, EncodeError> {
+    M::default().to_bytes(version)
 }

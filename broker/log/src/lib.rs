@@ -12,6 +12,7 @@ pub mod identity;
 pub mod index;
 pub mod journal;
 pub mod partition;
+mod phase;
 mod producers;
 pub mod segment;
 mod shared;

@@ -17,6 +17,7 @@ use super::shared::{Shared, State};
 use super::{Entropy, GroupObserver, Pumped};
 use crate::disk::aligned::AlignedBuffer;
 use crate::disk::{DiskError, count};
+use crate::phase::{self, Phase};
 
 /// The writer's own part of the journal; whoever holds its lock pumps.
 pub(super) struct Writer {
@@ -45,6 +46,8 @@ pub(super) struct Current {
     header: FileHeader,
     /// Where the next group begins; 0 while the file header is not written either.
     offset: u64,
+    /// Until the first group in a file that was used before is durable.
+    recycling: Option<Phase>,
 }
 
 impl Current {
@@ -164,6 +167,7 @@ impl Shared {
                 made
             }
         };
+        let recycling = file.begun.then(|| phase::enter(phase::JOURNAL_RECYCLE));
         if file.begun {
             count(&self.stats.files_recycled, 1);
         }
@@ -177,7 +181,7 @@ impl Shared {
         let header = FileHeader { generation: (writer.entropy)(), sequence: writer.sequence, first, synced, released };
         writer.sequence += 1;
         self.state.lock().live.push_back(LiveFile { file: file.clone(), last: synced });
-        writer.current = Some(Current { file, header, offset: 0 });
+        writer.current = Some(Current { file, header, offset: 0, recycling });
         Ok(())
     }
 
@@ -215,6 +219,7 @@ impl Shared {
         count(&self.stats.bytes, end - current.offset);
         count(&self.stats.padding_bytes, end - block - bytes as u64);
         current.offset = end;
+        current.recycling = None;
         Ok(())
     }
 

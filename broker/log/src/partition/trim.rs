@@ -9,6 +9,7 @@ use crate::config::LogConfig;
 use crate::disk::{DiskError, count};
 use crate::journal::{Frame, Offline, SubmitError};
 use crate::partition::{Io, Partition, State};
+use crate::phase;
 use crate::segment::{Kind, Segment};
 
 /// Why the log start did not move.
@@ -112,6 +113,7 @@ impl Partition {
         if doomed.is_empty() {
             return Ok(());
         }
+        let _removing = phase::enter(phase::RETENTION);
         io.names_changed = true;
         if io.writer.as_ref().is_some_and(|writer| doomed.iter().any(|segment| segment.base == writer.segment.base)) {
             io.writer = None;

@@ -12,6 +12,7 @@ use crate::config::LogConfig;
 use crate::disk::{DiskError, count};
 use crate::partition::record::{FILE, PartitionRecord};
 use crate::partition::{Io, Partition, State, Unsummed};
+use crate::phase;
 use crate::segment::Segment;
 use crate::segment::write::{SegmentWriter, Settings};
 use crate::tail::TailBatch;
@@ -84,6 +85,8 @@ impl Partition {
         batches: &[TailBatch],
         config: &LogConfig,
     ) -> Result<Segment, DiskError> {
+        let rolls = io.writer.as_ref().is_some_and(|writer| writer.segment.base != segment.base);
+        let _rolling = rolls.then(|| phase::enter(phase::SEGMENT_ROLL));
         if let Some((base, sealed)) = self.seal_other(io, segment)? {
             let mut state = self.state.lock();
             if let Some(index) = state.segment_of(base) {

@@ -15,6 +15,7 @@ use crate::damage::DamagedRange;
 use crate::disk::DiskError;
 use crate::journal::{Entropy, Frame, GroupObserver, Hole, Kind, Options, Recovery, Replayed, Report};
 use crate::partition::{Beginning, Partition, ReplayError};
+use crate::phase;
 use crate::segment::parse_log_name;
 use crate::shared::Shared;
 use crate::store::{OpenError, scan};
@@ -59,6 +60,7 @@ pub(super) fn recover(
     boot: [u8; 16],
     entropy: Entropy,
 ) -> Result<Recovered, OpenError> {
+    let _recovering = phase::enter(phase::RECOVERY);
     let mut recovered = Recovered::default();
     let summary = load(shared, boot, &mut recovered)?;
     let options = Options { known_synced: summary.synced, ..journal };

@@ -9,6 +9,7 @@ use std::fmt;
 pub mod broker;
 mod error;
 mod layers;
+pub mod reference;
 mod resolved;
 pub mod topic;
 mod validate;

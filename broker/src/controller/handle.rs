@@ -14,7 +14,6 @@ use ottla_core::controller::{
     Answer, ConfigChange, ConfigTarget, Growth, NewTopic, ProducerIdBlock, Registered, Registration, Request, TopicRef,
 };
 use ottla_core::metadata::{ExplicitConfig, Topic};
-use ottla_core::topic_name::is_internal;
 use ottla_core::types::{BrokerId, Incarnation, ProducerId, TopicId};
 use ottla_wire::ErrorCode;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -144,10 +143,6 @@ impl Handle {
                 ("compression.type".to_owned(), "producer".to_owned()),
             ]
             .into();
-        }
-        if is_internal(name) {
-            // As many replicas as there are brokers, up to what is configured; one while there is one broker.
-            topic.replication_factor = Some(1);
         }
         topic
     }

@@ -89,7 +89,7 @@ broker_keys! {
         "How many bytes one Fetch answer holds at most; a first batch larger than that comes whole.";
     MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS "max.incremental.fetch.session.cache.slots" Kind::Int(0, INT_MAX), Some("1000"), Now, ReadOnly,
         "How many incremental fetch sessions are remembered.";
-    MAX_REQUEST_PARTITION_SIZE_LIMIT "max.request.partition.size.limit" Kind::Int(1, INT_MAX), Some("2000"), Now, ReadOnly,
+    MAX_REQUEST_PARTITION_SIZE_LIMIT "max.request.partition.size.limit" Kind::Int(1, INT_MAX), Some("2000"), Later, ReadOnly,
         "How many partitions one DescribeTopicPartitions answer holds at most.";
 
     // Topics.
@@ -117,13 +117,13 @@ broker_keys! {
         "Accepted for compatibility: Java classes cannot be loaded.";
 
     // The log's defaults; a topic's own config wins.
-    COMPRESSION_TYPE "compression.type" CODECS, Some("producer"), Later, ClusterWide,
+    COMPRESSION_TYPE "compression.type" CODECS, Some("producer"), Now, ClusterWide,
         "The codec in which topics store batches.";
-    COMPRESSION_GZIP_LEVEL "compression.gzip.level" Kind::IntOr(-1, 1, 9), Some("-1"), Later, ClusterWide,
+    COMPRESSION_GZIP_LEVEL "compression.gzip.level" Kind::IntOr(-1, 1, 9), Some("-1"), Now, ClusterWide,
         "How hard gzip tries when the broker itself compresses.";
     COMPRESSION_LZ4_LEVEL "compression.lz4.level" Kind::Int(1, 17), Some("9"), Later, ClusterWide,
         "How hard lz4 tries when the broker itself compresses.";
-    COMPRESSION_ZSTD_LEVEL "compression.zstd.level" Kind::Int(-131_072, 22), Some("3"), Later, ClusterWide,
+    COMPRESSION_ZSTD_LEVEL "compression.zstd.level" Kind::Int(-131_072, 22), Some("3"), Now, ClusterWide,
         "How hard zstd tries when the broker itself compresses.";
     LOG_CLEANUP_POLICY "log.cleanup.policy" Kind::AnyOf(&["compact", "delete"]), Some("delete"), Now, ClusterWide,
         "What happens to old records of topics that do not say.";
@@ -139,15 +139,15 @@ broker_keys! {
         "How often segments are looked at for deletion.";
     LOG_SEGMENT_BYTES "log.segment.bytes" Kind::Int(1_048_576, INT_MAX), Some("1073741824"), Now, ClusterWide,
         "How large a segment grows before the next begins.";
-    LOG_SEGMENT_DELETE_DELAY_MS "log.segment.delete.delay.ms" Kind::Long(0, LONG_MAX), Some("60000"), Now, ClusterWide,
+    LOG_SEGMENT_DELETE_DELAY_MS "log.segment.delete.delay.ms" Kind::Long(0, LONG_MAX), Some("60000"), Later, ClusterWide,
         "How long the file of a removed segment stays.";
     LOG_ROLL_MS "log.roll.ms" Kind::Long(1, LONG_MAX), None, Now, ClusterWide,
         "After what time the next segment begins; wins over log.roll.hours.";
     LOG_ROLL_HOURS "log.roll.hours" Kind::Int(1, INT_MAX), Some("168"), Now, ReadOnly,
         "After what time the next segment begins, in hours.";
-    LOG_ROLL_JITTER_MS "log.roll.jitter.ms" Kind::Long(0, LONG_MAX), None, Later, ClusterWide,
+    LOG_ROLL_JITTER_MS "log.roll.jitter.ms" Kind::Long(0, LONG_MAX), None, Now, ClusterWide,
         "By how much at most segments roll earlier; wins over log.roll.jitter.hours.";
-    LOG_ROLL_JITTER_HOURS "log.roll.jitter.hours" Kind::Int(0, INT_MAX), Some("0"), Later, ReadOnly,
+    LOG_ROLL_JITTER_HOURS "log.roll.jitter.hours" Kind::Int(0, INT_MAX), Some("0"), Now, ReadOnly,
         "By how much at most segments roll earlier, in hours.";
     LOG_INDEX_SIZE_MAX_BYTES "log.index.size.max.bytes" Kind::Int(4, INT_MAX), Some("10485760"), Now, ClusterWide,
         "How large a segment's index may grow.";
@@ -159,7 +159,7 @@ broker_keys! {
         "After what time topics force records to disk.";
     LOG_FLUSH_SCHEDULER_INTERVAL_MS "log.flush.scheduler.interval.ms" Kind::Long(0, LONG_MAX), Some("9223372036854775807"), Now, ReadOnly,
         "The default of log.flush.interval.ms.";
-    LOG_PREALLOCATE "log.preallocate" Kind::Boolean, Some("false"), Later, ClusterWide,
+    LOG_PREALLOCATE "log.preallocate" Kind::Boolean, Some("false"), Now, ClusterWide,
         "Whether a new segment's file takes its full size at once.";
     LOG_MESSAGE_TIMESTAMP_TYPE "log.message.timestamp.type" Kind::OneOf(&["CreateTime", "LogAppendTime"]), Some("CreateTime"), Now, ClusterWide,
         "Whose time a record carries.";
@@ -219,7 +219,7 @@ broker_keys! {
         "Which way groups may move between the classic and the consumer protocol.";
 
     // Producers and transactions.
-    PRODUCER_ID_EXPIRATION_MS "producer.id.expiration.ms" Kind::Int(1, INT_MAX), Some("86400000"), Now, ClusterWide,
+    PRODUCER_ID_EXPIRATION_MS "producer.id.expiration.ms" Kind::Int(1, INT_MAX), Some("86400000"), Later, ClusterWide,
         "After what time of silence a producer's sequence numbers are forgotten.";
     TRANSACTIONAL_ID_EXPIRATION_MS "transactional.id.expiration.ms" Kind::Int(1, INT_MAX), Some("604800000"), Later, ReadOnly,
         "After what time of silence a transactional id is forgotten.";

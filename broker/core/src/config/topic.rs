@@ -59,19 +59,19 @@ macro_rules! topic_keys {
 topic_keys! {
     CLEANUP_POLICY "cleanup.policy" Kind::AnyOf(&["compact", "delete"]), "delete", Now, [is(&broker::LOG_CLEANUP_POLICY)],
         "What happens to old records: delete removes whole segments by age and size, compact keeps the newest record of each key; both, or neither (keep everything). Deleting acts now, compaction later.";
-    COMPRESSION_GZIP_LEVEL "compression.gzip.level" Kind::IntOr(-1, 1, 9), "-1", Later, [is(&broker::COMPRESSION_GZIP_LEVEL)],
+    COMPRESSION_GZIP_LEVEL "compression.gzip.level" Kind::IntOr(-1, 1, 9), "-1", Now, [is(&broker::COMPRESSION_GZIP_LEVEL)],
         "How hard gzip tries when the broker itself compresses; -1 is gzip's own default.";
     COMPRESSION_LZ4_LEVEL "compression.lz4.level" Kind::Int(1, 17), "9", Later, [is(&broker::COMPRESSION_LZ4_LEVEL)],
-        "How hard lz4 tries when the broker itself compresses.";
-    COMPRESSION_TYPE "compression.type" Kind::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "producer", Later, [is(&broker::COMPRESSION_TYPE)],
+        "How hard lz4 tries when the broker itself compresses; there is one level so far.";
+    COMPRESSION_TYPE "compression.type" Kind::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "producer", Now, [is(&broker::COMPRESSION_TYPE)],
         "The codec in which batches are stored. producer keeps every batch exactly as it was sent; the broker never opens it.";
-    COMPRESSION_ZSTD_LEVEL "compression.zstd.level" Kind::Int(-131_072, 22), "3", Later, [is(&broker::COMPRESSION_ZSTD_LEVEL)],
+    COMPRESSION_ZSTD_LEVEL "compression.zstd.level" Kind::Int(-131_072, 22), "3", Now, [is(&broker::COMPRESSION_ZSTD_LEVEL)],
         "How hard zstd tries when the broker itself compresses.";
     DELETE_RETENTION_MS "delete.retention.ms" Kind::Long(0, LONG_MAX), "86400000", Later, [is(&broker::LOG_CLEANER_DELETE_RETENTION_MS)],
         "How long the mark of a deleted key stays in a compacted topic, so that slow readers still see it.";
     ERRORS_DEADLETTERQUEUE_GROUP_ENABLE "errors.deadletterqueue.group.enable" Kind::Boolean, "false", Later, [],
         "Whether share groups may write records that they give up on to this topic.";
-    FILE_DELETE_DELAY_MS "file.delete.delay.ms" Kind::Long(0, LONG_MAX), "60000", Now, [is(&broker::LOG_SEGMENT_DELETE_DELAY_MS)],
+    FILE_DELETE_DELAY_MS "file.delete.delay.ms" Kind::Long(0, LONG_MAX), "60000", Later, [is(&broker::LOG_SEGMENT_DELETE_DELAY_MS)],
         "How long the file of a removed segment stays before it is deleted.";
     FLUSH_MESSAGES "flush.messages" Kind::Long(1, LONG_MAX), "1", Now, [is(&broker::LOG_FLUSH_INTERVAL_MESSAGES)],
         "After how many records they are forced to disk. 1, the default here, means that an acknowledged record survives power loss; a larger value opts the topic out of that promise.";
@@ -103,7 +103,7 @@ topic_keys! {
         "How long a record is safe from compaction.";
     MIN_INSYNC_REPLICAS "min.insync.replicas" Kind::Int(1, INT_MAX), "1", Now, [is(&broker::MIN_INSYNC_REPLICAS)],
         "How many in-sync replicas must hold a record before acks=all is answered; with fewer, producers are refused.";
-    PREALLOCATE "preallocate" Kind::Boolean, "false", Later, [is(&broker::LOG_PREALLOCATE)],
+    PREALLOCATE "preallocate" Kind::Boolean, "false", Now, [is(&broker::LOG_PREALLOCATE)],
         "Whether a new segment's file takes its full size at once.";
     REMOTE_COPY_LAG_BYTES "remote.copy.lag.bytes" Kind::Long(-1, LONG_MAX), "-1", Later, [],
         "How many bytes of a tiered partition may wait before they are copied to remote storage; -1 for no limit.";
@@ -123,7 +123,7 @@ topic_keys! {
         "How large a segment grows before the next one begins; retention removes whole segments.";
     SEGMENT_INDEX_BYTES "segment.index.bytes" Kind::Int(4, INT_MAX), "10485760", Now, [is(&broker::LOG_INDEX_SIZE_MAX_BYTES)],
         "How large a segment's index may grow before the next segment begins.";
-    SEGMENT_JITTER_MS "segment.jitter.ms" Kind::Long(0, LONG_MAX), "0", Later, [is(&broker::LOG_ROLL_JITTER_MS), times(HOUR_MS, &broker::LOG_ROLL_JITTER_HOURS)],
+    SEGMENT_JITTER_MS "segment.jitter.ms" Kind::Long(0, LONG_MAX), "0", Now, [is(&broker::LOG_ROLL_JITTER_MS), times(HOUR_MS, &broker::LOG_ROLL_JITTER_HOURS)],
         "By how much at most a segment rolls earlier than segment.ms, so that not all roll at once.";
     SEGMENT_MS "segment.ms" Kind::Long(1, LONG_MAX), "604800000", Now, [is(&broker::LOG_ROLL_MS), times(HOUR_MS, &broker::LOG_ROLL_HOURS)],
         "After what time the next segment begins even when this one is not full.";

@@ -102,11 +102,20 @@ impl Machine {
         }
         let count = new.partitions.unwrap_or_else(|| self.broker.int(&broker::NUM_PARTITIONS));
         let count = positive(count).ok_or(InvalidPartitions::NotPositive(count))?;
-        let default = || i16::try_from(self.broker.int(&broker::DEFAULT_REPLICATION_FACTOR)).unwrap_or(i16::MAX);
-        let factor = new.replication_factor.unwrap_or_else(default);
+        let factor = new.replication_factor.unwrap_or_else(|| self.default_replicas(&new.name, brokers.len()));
         let replicas = positive(i32::from(factor)).ok_or(InvalidReplicationFactor::NotPositive(factor))?;
         admit(made, count)?;
         Ok(placement::spread(brokers, 0, count, replicas, seed(new.id))?)
+    }
+
+    /// How many replicas a topic gets when nobody says; internal ones begin with as many as there can be.
+    fn default_replicas(&self, name: &str, registered: usize) -> i16 {
+        let configured = |key| i16::try_from(self.broker.int(key)).unwrap_or(i16::MAX);
+        if !topic_name::is_internal(name) {
+            return configured(&broker::DEFAULT_REPLICATION_FACTOR);
+        }
+        let possible = i16::try_from(registered).unwrap_or(i16::MAX);
+        configured(&broker::OFFSETS_TOPIC_REPLICATION_FACTOR).min(possible).max(1)
     }
 
     pub(super) fn delete_topics(

@@ -23,6 +23,16 @@ fn a_topic_is_created_with_defaults_and_is_in_the_image() {
 }
 
 #[test]
+fn internal_topics_begin_with_as_many_replicas_as_there_can_be() {
+    let mut bench = Bench::ready();
+    let replicas = |topic: Arc<Topic>| topic.partitions[0].replicas.len();
+    assert_eq!(bench.create_one(named("__transaction_state")).map(replicas), Ok(1));
+    bench.join(2, 0);
+    assert_eq!(bench.create_one(named("__consumer_offsets")).map(replicas), Ok(2));
+    assert_eq!(bench.create_one(named("ordinary")).map(replicas), Ok(1));
+}
+
+#[test]
 fn what_cannot_be_created_says_why() {
     let mut bench = Bench::ready();
     bench.create_one(named("a.b")).expect("created");

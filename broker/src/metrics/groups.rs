@@ -27,15 +27,15 @@ pub(super) fn encode(
         *total = total.saturating_add(lag.records.unwrap_or_default());
     }
     let help = "Records that a group has not committed yet, over all partitions led by this broker";
-    let mut family = out.encode_descriptor("group_lag_total", help, None, ConstGauge::new(0i64).metric_type())?;
+    let mut family = out.encode_descriptor("group_lag", help, None, ConstGauge::new(0i64).metric_type())?;
     for (group, total) in totals {
         EncodeMetric::encode(&ConstGauge::new(total), family.encode_family(&[("group", group)])?)?;
     }
     if by_partition {
         let lag = "Records of a partition that a group has not committed yet";
-        series(out, "group_lag", lag, &lags.entries, |lag| lag.records)?;
+        series(out, "group_partition_lag", lag, &lags.entries, |lag| lag.records)?;
         let committed = "Offset that a group has committed in a partition";
-        series(out, "group_committed_offset", committed, &lags.entries, |lag| Some(lag.committed.get()))?;
+        series(out, "group_partition_committed_offset", committed, &lags.entries, |lag| Some(lag.committed.get()))?;
     }
     let counters = groups.counters();
     for (name, help, count) in [

@@ -34,7 +34,7 @@ class Ottla:
     name = "ottla"
 
     def __init__(self, root, scratch):
-        binary = root / "bin/ottla"
+        binary = Path(os.environ.get("OTTLA_BIN", root / "bin/ottla"))
         if not binary.exists():
             raise SystemExit("bin/ottla is not there: make build")
         ready = scratch / "ready"

@@ -171,7 +171,7 @@ impl Partition {
 
     /// The files of a deleted partition move out of the way of a topic of the same name; returns where to.
     pub(crate) fn leave(&self) -> Result<Option<String>, DiskError> {
-        let io = self.io.lock();
+        let mut io = self.io.lock();
         self.drop_memory();
         self.shared.pool.forget_partition(self.id());
         self.shared.unsettled.lock().remove(&self.id());
@@ -179,7 +179,8 @@ impl Partition {
         let unflushed: u64 = segments.iter().map(|s| u64::from(s.written.bytes - s.flushed.bytes)).sum();
         self.shared.space.on_flushed(unflushed);
         count(&self.shared.stats.segments_removed, segments.len() as u64);
-        if !io.folder {
+        // From here on the folder is not this partition's: a flush that is still to come must not write into it.
+        if !std::mem::take(&mut io.folder) {
             return Ok(None);
         }
         let to = format!("{}.{}{DELETED_SUFFIX}", self.place.folder, hex(self.id().topic.to_bytes()));

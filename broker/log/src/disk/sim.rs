@@ -18,6 +18,8 @@ use super::{BLOCK_BYTES, Disk, DiskError, DiskFile, DiskLock, DiskStats, Entry, 
 mod node;
 mod random;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use self::state::{Fate, State};
 

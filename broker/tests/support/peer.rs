@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use ottla_broker::config::Config;
 use ottla_broker::node::Running;
+use ottla_wire::Request;
 use ottla_wire::frame::{frame_length, read_response, request_frame};
-use ottla_wire::{Message, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -97,7 +97,7 @@ impl Peer {
 }
 
 /// The default of a message with some fields set.
-pub(crate) fn with<M: Message>(set: impl FnOnce(&mut M)) -> M {
+pub(crate) fn with<M: Default>(set: impl FnOnce(&mut M)) -> M {
     let mut message = M::default();
     set(&mut message);
     message

@@ -12,6 +12,7 @@ use ottla_wire::messages::delete_topics_request::DeleteTopicState;
 use ottla_wire::messages::describe_configs_request::DescribeConfigsResource;
 use ottla_wire::messages::describe_configs_response::DescribeConfigsResourceResult;
 use ottla_wire::messages::incremental_alter_configs_request as incremental;
+use ottla_wire::messages::metadata_request::MetadataRequestTopic;
 use ottla_wire::messages::{
     AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
     DescribeConfigsRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, ListConfigResourcesRequest,
@@ -153,6 +154,18 @@ async fn topics_are_created_grown_and_deleted_in_every_version() {
         let codes: Vec<i16> = response.responses.iter().map(|topic| topic.error_code).collect();
         assert_eq!(codes, [0, code(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)], "version {version}");
         assert_eq!(broker.partitions(&names[0]).await, None);
+    }
+    // Java asks for the metadata of an id with an empty name beside it.
+    broker.create("by-id", 1).await;
+    let all = broker.ask(12, &MetadataRequest { topics: None, ..Default::default() }).await.topics;
+    let id = all.iter().find(|topic| topic.name.as_deref() == Some("by-id")).expect("listed").topic_id;
+    for (topic_id, error) in [(id, ErrorCode::NONE), ([9; 16], ErrorCode::UNKNOWN_TOPIC_ID)] {
+        for name in [Some(String::new()), None] {
+            let topics = Some(vec![MetadataRequestTopic { topic_id, name }]);
+            let asked = MetadataRequest { topics, allow_auto_topic_creation: true, ..Default::default() };
+            let told = broker.ask(12, &asked).await.topics.remove(0);
+            assert_eq!((told.error_code, told.topic_id), (code(error), topic_id));
+        }
     }
     let by_unknown_id = DeleteTopicState { name: None, topic_id: [9; 16] };
     let by_both = DeleteTopicState { name: Some("a".into()), topic_id: [9; 16] };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ottla_core::metadata::{Image, Partition, Topic};
 use ottla_core::types::{BrokerId, TopicId};
 use ottla_wire::ErrorCode;
+use ottla_wire::messages::metadata_request::MetadataRequestTopic;
 use ottla_wire::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -28,19 +29,21 @@ pub async fn handle(cx: &Cx, request: MetadataRequest) -> MetadataResponse {
             let may_create = cx.version < 4 || request.allow_auto_topic_creation;
             let mut failed = Vec::new();
             if may_create && cx.node.config.auto_create_topics() {
-                let absent = wanted.iter().filter_map(|topic| topic.name.clone());
+                let absent = wanted.iter().filter(|topic| topic_id(topic).is_none());
+                let absent = absent.filter_map(|topic| topic.name.clone());
                 let absent: Vec<String> = absent.filter(|name| image.topic(name).is_none()).collect();
                 if !absent.is_empty() {
                     failed = cx.node.create_on_demand(absent).await;
                     image = cx.node.metadata.image();
                 }
             }
-            let one = |topic: &ottla_wire::messages::metadata_request::MetadataRequestTopic| match &topic.name {
-                Some(name) => match image.topic(name) {
+            let one = |topic: &MetadataRequestTopic| match (topic_id(topic), &topic.name) {
+                (Some(id), _) => by_id(&image, id),
+                (None, Some(name)) => match image.topic(name) {
                     Some(topic) => described(topic),
                     None => unknown(name, &failed),
                 },
-                None => by_id(&image, TopicId::from_bytes(topic.topic_id)),
+                (None, None) => by_id(&image, TopicId::ZERO),
             };
             wanted.iter().map(one).collect()
         }
@@ -98,6 +101,11 @@ fn described_partition(index: i32, partition: &Partition) -> MetadataResponsePar
 /// Broker ids as the wire has them.
 pub fn ids(brokers: &[BrokerId]) -> Vec<i32> {
     brokers.iter().map(|broker| broker.get()).collect()
+}
+
+/// The id that a topic is asked for by. Java leaves the name empty beside it, not null.
+fn topic_id(topic: &MetadataRequestTopic) -> Option<TopicId> {
+    Some(TopicId::from_bytes(topic.topic_id)).filter(|id| !id.is_zero())
 }
 
 fn unknown(name: &str, failed: &[(String, ErrorCode)]) -> MetadataResponseTopic {

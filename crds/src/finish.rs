@@ -3,6 +3,8 @@
 //! Owns the last touches on what the derive generates: what GitOps tools would see as a difference for ever (empty
 //! `properties`, `deprecated: false`, `nullable`, formats that Kubernetes does not know) is taken out.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::Value;
@@ -57,8 +59,20 @@ fn finish_schema(schema: &mut Value) {
 pub fn to_yaml(definition: &CustomResourceDefinition) -> String {
     let mut value = serde_json::to_value(definition).expect("a definition is plain data");
     whole_numbers(&mut value);
-    let body = serde_yaml::to_string(&value).expect("a definition is plain data");
+    let body = serde_yaml::to_string(&sorted(value)).expect("a definition is plain data");
     format!("# Generated from crds/src by `OTTLA_UPDATE=1 cargo test -p ottla-crds`; do not edit.\n{body}")
+}
+
+/// The same with its fields in order of names, whatever order the JSON library keeps.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields: BTreeMap<String, Value> = fields.into_iter().collect();
+            Value::Object(fields.into_iter().map(|(name, field)| (name, sorted(field))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
+    }
 }
 
 /// Bounds are floats in the definition's type; the API server gives 1.0 back as 1.

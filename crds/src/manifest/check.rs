@@ -171,7 +171,9 @@ impl Checker<'_> {
 }
 
 fn fields_of(schema: &Value) -> Vec<String> {
-    schema["properties"].as_object().map(|properties| properties.keys().cloned().collect()).unwrap_or_default()
+    let mut names: Vec<String> = schema["properties"].as_object().into_iter().flat_map(Map::keys).cloned().collect();
+    names.sort();
+    names
 }
 
 fn words(schema: &Value) -> Vec<String> {

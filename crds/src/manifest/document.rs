@@ -79,7 +79,9 @@ pub(super) fn read(manifest: &mut Manifest, source: Source) -> Result<(), Vec<Pr
         found = rules::check(&kind_name, &value);
     }
     if !found.is_empty() {
-        return Err(found.into_iter().map(|(path, fact)| source.problem(path, fact)).collect());
+        let mut problems: Vec<Problem> = found.into_iter().map(|(path, fact)| source.problem(path, fact)).collect();
+        problems.sort_by_key(|problem| problem.line);
+        return Err(problems);
     }
     match kind_name.as_str() {
         "Cluster" => manifest.clusters.push(typed(value, source)?),

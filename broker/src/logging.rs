@@ -2,6 +2,7 @@
 //!
 //! Owns the one subscriber of the process. Must never be written to per request.
 
+use std::io::{IsTerminal, stderr};
 use std::sync::OnceLock;
 
 use tracing_subscriber::layer::SubscriberExt;
@@ -40,8 +41,10 @@ pub fn start(format: Format, level: &str) -> Result<(), LevelError> {
     let (filter, handle) = reload::Layer::new(parse(level)?);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
-        Format::Text => registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).try_init(),
-        Format::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init(),
+        Format::Text => registry
+            .with(fmt::layer().with_ansi(stderr().is_terminal()).with_writer(stderr).with_target(false))
+            .try_init(),
+        Format::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(stderr)).try_init(),
     };
     if started.is_ok() {
         let _only_here = FILTER.set(handle);

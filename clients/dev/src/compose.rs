@@ -4,6 +4,7 @@
 //! it makes no sense here. Nothing that is left out is left out silently, and nothing is said twice.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use ottla_core::config::{self, BrokerConfig, ConfigError};
 use ottla_core::metadata::ExplicitConfig;
@@ -29,6 +30,7 @@ const OWN_KEYS: &[(&str, &str)] = &[
     ("listeners", "--bind and --kafka-port"),
     ("advertised.listeners", "--advertise"),
     ("log.dirs", "--data-dir"),
+    ("ottla.http.listener", "--bind and --http-port"),
     ("log.dir", "--data-dir"),
     ("node.id", "nothing: it is 0"),
     ("broker.id", "nothing: it is 0"),
@@ -183,6 +185,7 @@ impl Composer {
             adoption: resource.spec.adoption_policy,
             drift: resource.spec.drift_policy,
             deletion: resource.spec.deletion_policy,
+            file: PathBuf::from(&*topic.source.file),
         });
     }
 

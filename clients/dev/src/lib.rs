@@ -7,8 +7,11 @@ mod args;
 pub mod compose;
 pub mod plan;
 pub mod port;
+mod reconcile;
 pub mod record;
+mod run;
 pub mod watch;
 
 pub use args::DevArgs as Args;
 pub use args::DevArgs;
+pub use run::{main, run};

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 
 use ottla_core::metadata::ExplicitConfig;
 use ottla_core::types::TopicId;
@@ -26,6 +27,8 @@ pub struct DeclaredTopic {
     pub drift: DriftPolicy,
     /// What happens when the declaration goes.
     pub deletion: DeletionPolicy,
+    /// The file that declares it.
+    pub file: PathBuf,
 }
 
 /// A topic as it is.
@@ -50,6 +53,8 @@ pub struct AppliedTopic {
     pub config: ExplicitConfig,
     /// What the declaration said about its own end.
     pub deletion: DeletionPolicy,
+    /// The file that declared it.
+    pub file: PathBuf,
 }
 
 /// One thing to do.

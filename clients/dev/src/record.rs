@@ -23,16 +23,7 @@ const NAME: &str = "declared.json";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The topics that declarations made or took over, by name.
-    pub topics: BTreeMap<String, Kept>,
-}
-
-/// A topic that a declaration made or took over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// What was applied.
-    pub applied: AppliedTopic,
-    /// The file that declared it.
-    pub file: PathBuf,
+    pub topics: BTreeMap<String, AppliedTopic>,
 }
 
 /// Why the record cannot be used.
@@ -105,7 +96,7 @@ impl Record {
             let id =
                 TopicId::parse_kafka(&topic.id).ok_or_else(|| damaged(format!("{:?} is no topic id", topic.id)))?;
             let StoredTopic { partitions, config, deletion, file, .. } = topic;
-            record.topics.insert(name, Kept { applied: AppliedTopic { id, partitions, config, deletion }, file });
+            record.topics.insert(name, AppliedTopic { id, partitions, config, deletion, file });
         }
         Ok(record)
     }
@@ -116,12 +107,9 @@ impl Record {
     /// [`RecordError::Io`]
     pub fn store(&self, data_dir: &Path) -> Result<(), RecordError> {
         let path = data_dir.join(NAME);
-        let topics = self.topics.iter().map(|(name, kept)| {
-            let AppliedTopic { id, partitions, config, deletion } = kept.applied.clone();
-            (
-                name.clone(),
-                StoredTopic { id: id.to_kafka_string(), partitions, config, deletion, file: kept.file.clone() },
-            )
+        let topics = self.topics.iter().map(|(name, topic)| {
+            let AppliedTopic { id, partitions, config, deletion, file } = topic.clone();
+            (name.clone(), StoredTopic { id: id.to_kafka_string(), partitions, config, deletion, file })
         });
         let stored = Stored { version: VERSION, topics: topics.collect() };
         let text = serde_json::to_string_pretty(&stored).expect("a record is plain data");
@@ -153,8 +141,9 @@ mod tests {
             partitions: 3,
             config: [("retention.ms".to_owned(), "-1".to_owned())].into(),
             deletion: DeletionPolicy::Delete,
+            file: "/x/a.yaml".into(),
         };
-        Record { topics: [("orders".to_owned(), Kept { applied, file: "/x/a.yaml".into() })].into() }
+        Record { topics: [("orders".to_owned(), applied)].into() }
     }
 
     #[test]

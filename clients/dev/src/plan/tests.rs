@@ -17,11 +17,18 @@ fn declared(partitions: i32, pairs: &[(&str, &str)]) -> DeclaredTopic {
         adoption: AdoptionPolicy::IfIdentical,
         drift: DriftPolicy::Correct,
         deletion: DeletionPolicy::Retain,
+        file: PathBuf::from("a.yaml"),
     }
 }
 
 fn applied(id: TopicId, partitions: i32, pairs: &[(&str, &str)]) -> AppliedTopic {
-    AppliedTopic { id, partitions, config: config(pairs), deletion: DeletionPolicy::Retain }
+    AppliedTopic {
+        id,
+        partitions,
+        config: config(pairs),
+        deletion: DeletionPolicy::Retain,
+        file: PathBuf::from("a.yaml"),
+    }
 }
 
 fn observed(partitions: i32, pairs: &[(&str, &str)]) -> ObservedTopic {

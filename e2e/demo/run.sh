@@ -100,12 +100,10 @@ declared_again() {
 }
 
 step "Loading real data: keyed JSON records with headers and the times of the events"
-total=0
 for topic in "${topics[@]}"; do
   expected="$(wc -l < "$state/sets/$topic.jsonl" | tr -d ' ')"
-  total=$((total + expected))
   found="$(count "$topic")"
-  if [[ "$found" == "$expected" ]]; then
+  if (( found >= expected )); then
     say "$topic: its $expected records are there already"
     continue
   fi
@@ -124,7 +122,7 @@ read_total=0
 for topic in "${topics[@]}"; do
   found="$(count "$topic")"
   expected="$(wc -l < "$state/sets/$topic.jsonl" | tr -d ' ')"
-  [[ "$found" == "$expected" ]] || fail "kcat read $found of $expected records of $topic"
+  (( found >= expected )) || fail "kcat read $found of $expected records of $topic"
   say "$topic: kcat read $found records, every one that was loaded"
   read_total=$((read_total + found))
 done
@@ -145,7 +143,7 @@ Ottla goes on running: any Kafka client can connect to $bootstrap.
 Try next:
   export PATH="$(dirname "$ottla"):\$PATH" OTTLA_BOOTSTRAP=$bootstrap
   ottla consume flights --from -5                          the last records of each partition
-  ottla consume earthquakes --group demo --from start      as a consumer group; then: ottla group describe demo
+  ottla consume earthquakes --group demo --from beginning  as a consumer group; then: ottla group describe demo
   kcat -b $bootstrap -C -t flights -o beginning -c 3 -J    the same with another client
   echo '{"key":"PRG","value":{"to":"VIE"}}' | ottla produce flights --format json
   edit deploy/examples/quickstart.yaml                     more partitions, another topic: applied as you save it

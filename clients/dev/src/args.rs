@@ -5,24 +5,33 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Runs a whole Ottla on this machine, in the foreground, until it is interrupted.
-///
-/// Reads the same YAML as `kubectl apply`. Without -f it is one broker whose topics are created on demand. The last
-/// line of its start is `ready: bootstrap HOST:PORT`, on standard output; everything else goes to standard error.
-///
-/// What the files declare is made so: topics are created, partitions added, configs set, as the policies of each Topic
-/// say. Topics that no file declares are left alone. Fields that make no sense on one machine (storage, rack,
-/// resources, listeners of other types, more than one replica) are accepted and named once.
-///
-/// Interrupt or terminate it to stop it cleanly. The same --data-dir goes on where it stopped, however it stopped.
+const ABOUT: &str = "\
+Runs a whole Ottla in the foreground, until it is interrupted or terminated (exit code 0). It reads the same YAML as
+kubectl apply; without -f it is one broker whose topics are created on demand. When everything that is declared serves
+it prints one line on stdout, `ready: bootstrap HOST:PORT`; everything else goes to stderr.
+
+Topics are made what the files declare: created, given partitions and configs, as the policies of each Topic say. Topics
+that no file declares are left alone. What makes no sense on one machine (storage, rack, resources, listeners of other
+types, more than one replica) is accepted and named once. With --watch, what others change is corrected as well.
+
+The same --data-dir goes on where it stopped, however it stopped.
+
+Examples:
+  ottla dev
+  ottla dev -f deploy/examples/quickstart.yaml --watch
+  ottla dev -f cluster.yaml -f topics/ --data-dir /tmp/ottla -c log.retention.hours=24
+  ottla dev --kafka-port 0 --http-port 0 --ready-file ready & ... kcat -b \"$(cat ready)\" -L";
+
+/// Runs a whole Ottla on this machine.
 #[derive(Clone, Debug, Args)]
+#[command(after_long_help = ABOUT)]
 pub struct DevArgs {
     /// A manifest, or a folder of manifests, with the Cluster and its Topics. May be given more than once.
     #[arg(short = 'f', long = "file", value_name = "FILE|DIR")]
     pub files: Vec<PathBuf>,
 
     /// Where records and metadata are kept; made if it is not there.
-    #[arg(long, value_name = "DIR", default_value = ".ottla/dev", env = "OTTLA_DATA_DIR")]
+    #[arg(long, value_name = "DIR", default_value = ".ottla/dev", env = "OTTLA_DATA_DIR", hide_env_values = true)]
     pub data_dir: PathBuf,
 
     /// Port for Kafka clients; 0 takes any free one.

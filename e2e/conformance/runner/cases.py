@@ -18,7 +18,7 @@ import records
 import setup
 
 HERE = Path(__file__).resolve().parent.parent
-PATIENCE = 90  # seconds for one command
+PATIENCE = 300  # seconds for one command; a machine that is busy otherwise is no reason to fail
 
 
 def load():

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { PATIENCE_MS = 40000, PARTITIONS_MAX = 16, RECORDS_MAX = 100000 };
+enum { PATIENCE_MS = 120000, PARTITIONS_MAX = 16, RECORDS_MAX = 100000 };
 
 static int arguments;
 static char **words;
@@ -51,17 +51,18 @@ struct bytes {
         size_t size;
 };
 
+static int digit(char c) {
+        return c <= '9' ? c - '0' : c - 'a' + 10;
+}
+
 static struct bytes unhex(const char *text) {
         struct bytes bytes = {NULL, 0};
         if (!strcmp(text, "-"))
                 return bytes;
         bytes.size = strlen(text) / 2;
         bytes.data = malloc(bytes.size + 1);
-        for (size_t i = 0; i < bytes.size; i++) {
-                unsigned int byte;
-                WANT(sscanf(text + 2 * i, "%2x", &byte) == 1, "bad hex");
-                bytes.data[i] = (unsigned char)byte;
-        }
+        for (size_t i = 0; i < bytes.size; i++)
+                bytes.data[i] = (unsigned char)(digit(text[2 * i]) << 4 | digit(text[2 * i + 1]));
         return bytes;
 }
 

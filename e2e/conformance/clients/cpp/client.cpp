@@ -19,7 +19,7 @@ using Clock = std::chrono::steady_clock;
 using Consumer = std::unique_ptr<RdKafka::KafkaConsumer>;
 using Arguments = std::map<std::string, std::string>;
 
-static const auto PATIENCE = std::chrono::seconds(40);
+static const auto PATIENCE = std::chrono::seconds(120);
 static Arguments args;
 
 [[noreturn]] static void fail(const std::string &what) {
@@ -128,7 +128,7 @@ static void produce() {
         want(code == RdKafka::ERR_NO_ERROR, "produce: " + RdKafka::err2str(code));
         producer->poll(0);
     }
-    want(producer->flush(40000) == RdKafka::ERR_NO_ERROR, "records are still waiting");
+    want(producer->flush(120000) == RdKafka::ERR_NO_ERROR, "records are still waiting");
     want(deliveries.places.size() == lines.size(), std::to_string(deliveries.places.size()) + " acknowledged");
 }
 

@@ -21,7 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-const patience = 40 * time.Second
+const patience = 120 * time.Second
 
 var args = map[string]string{}
 

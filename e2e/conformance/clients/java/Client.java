@@ -19,7 +19,7 @@ import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.serialization.*;
 
 public final class Client {
-    private static final long PATIENCE_MS = 40_000;
+    private static final long PATIENCE_MS = 120_000;
     private static final HexFormat HEX = HexFormat.of();
     private static Map<String, String> args;
 

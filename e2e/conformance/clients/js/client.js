@@ -8,7 +8,7 @@ const xxh32 = require('lz4js/xxh32.js')
 const snappy = require('snappyjs')
 const { ZstdCodec } = require('zstd-codec')
 
-const PATIENCE_MS = 40000
+const PATIENCE_MS = 120000
 const [word, ...pairs] = process.argv.slice(2)
 const args = Object.fromEntries(pairs.map(pair => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]))
 const kafka = new Kafka({ clientId: 'kafkajs', brokers: [args.bootstrap], logLevel: logLevel.NOTHING, retry: { retries: 8 } })

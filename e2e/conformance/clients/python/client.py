@@ -8,7 +8,7 @@ from confluent_kafka import (OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError,
 from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic,
                                    OffsetSpec, ResourceType)
 
-PATIENCE = 40  # seconds until a condition that does not come true is a failure
+PATIENCE = 120  # seconds until a condition that does not come true is a failure
 
 
 def unhex(text):

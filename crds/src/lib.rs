@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod connector;
 mod finish;
 pub mod manifest;
+pub mod reference;
 pub mod shared;
 pub mod topic;
 pub mod user;

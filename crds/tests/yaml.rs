@@ -30,6 +30,17 @@ fn the_yaml_is_what_the_types_say() {
     assert_eq!(found, expected);
 }
 
+#[test]
+fn the_reference_is_what_the_types_say() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/resources.md");
+    let expected = ottla_crds::reference::markdown();
+    if std::env::var_os("OTTLA_UPDATE").is_some() {
+        fs::write(&path, &expected).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == expected, "docs/reference/resources.md is stale: run OTTLA_UPDATE=1 cargo test -p ottla-crds");
+}
+
 /// Calls `visit` with every schema of every definition and its path.
 fn each_schema(visit: &mut dyn FnMut(&str, &Value)) {
     fn walk(path: &str, schema: &Value, visit: &mut dyn FnMut(&str, &Value)) {

@@ -95,6 +95,31 @@ impl Client {
         Ok(work.done())
     }
 
+    /// Waits until every broker that is asked knows `names` and each of their partitions has a leader: a cluster may
+    /// answer a creation before it serves it.
+    pub async fn await_topics(&self, names: &[String]) -> Result<()> {
+        let asked: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut retry = self.retry("waiting for new topics");
+        loop {
+            let seen = self.refresh(Topics::Named(&asked), false).await;
+            let missing = |metadata: &metadata::Metadata| {
+                let leads = |topic: &metadata::Topic| topic.partitions.values().all(|one| one.leader.is_some());
+                let ready =
+                    |name: &&str| metadata.topics.get(*name).is_some_and(|topic| topic.error.is_none() && leads(topic));
+                asked.iter().find(|name| !ready(name)).map(|name| (*name).to_owned())
+            };
+            let error = match seen.map(|metadata| missing(&metadata)) {
+                Ok(None) => return Ok(()),
+                Ok(Some(topic)) => {
+                    let code = ErrorCode::LEADER_NOT_AVAILABLE;
+                    Error::from(Refused::new(ApiKey::Metadata, format!("topic {topic}"), code, None))
+                }
+                Err(error) => error,
+            };
+            retry.pause(error).await?;
+        }
+    }
+
     async fn create_topics_once(
         &self,
         topics: &[NewTopic],

@@ -58,6 +58,9 @@ impl Heartbeat {
                         }
                     },
                 };
+                if said != Signal::Steady {
+                    tracing::debug!(group = config.group, ?said, "the coordinator answered a heartbeat");
+                }
                 sender.send_if_modified(|last| std::mem::replace(last, said) != said);
                 if matches!(said, Signal::Lost(_)) {
                     return;

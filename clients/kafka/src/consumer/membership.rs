@@ -94,7 +94,16 @@ impl Membership {
         };
         let synced = connection.call(&request, patience).await?;
         check(ApiKey::SyncGroup, subject, synced.error_code, None)?;
-        protocol::decode_assignment(&synced.assignment).map_err(|error| garbled(connection.address(), &error))
+        let assigned = protocol::decode_assignment(&synced.assignment);
+        let assigned = assigned.map_err(|error| garbled(connection.address(), &error))?;
+        tracing::debug!(
+            group,
+            member = self.member_id,
+            generation = self.generation,
+            partitions = assigned.len(),
+            "joined"
+        );
+        Ok(assigned)
     }
 
     fn join_request(&self) -> Result<JoinGroupRequest> {

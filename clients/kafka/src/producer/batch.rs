@@ -13,7 +13,7 @@ use super::Receipt;
 use super::identity::Identity;
 use super::sender::Pending;
 use crate::config::NamedPartition;
-use crate::error::{Error, Result, Terminal};
+use crate::error::{Error, Result, Retriable, Terminal};
 
 /// What an attempt that is opened again may unpack to; it was packed here.
 const UNPACKED_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -26,6 +26,8 @@ pub(super) struct Batch {
     pub(super) created: Instant,
     /// How often it has left.
     pub(super) attempts: u32,
+    /// Why it is still here.
+    pub(super) trouble: Option<Retriable>,
 }
 
 enum Content {
@@ -42,7 +44,7 @@ struct Waiting {
 impl Batch {
     pub(super) fn new(compression: Compression, now: Instant) -> Self {
         let content = Content::Open(Box::new(BatchBuilder::new(compression)));
-        Self { content, compression, waiting: Vec::new(), created: now, attempts: 0 }
+        Self { content, compression, waiting: Vec::new(), created: now, attempts: 0, trouble: None }
     }
 
     /// Adds a record; only before the first attempt.

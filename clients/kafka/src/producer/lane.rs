@@ -117,3 +117,6 @@ impl Lane {
         self.away || self.batches.front().is_some_and(|front| front.created <= time)
     }
 }
+
+#[cfg(test)]
+mod tests;

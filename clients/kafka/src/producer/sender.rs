@@ -149,11 +149,11 @@ impl Sender {
         for (partition, lane) in &mut self.lanes {
             for batch in lane.expired(&self.config, now) {
                 self.doubtful |= self.config.idempotent && batch.attempts > 0;
-                let last = Retriable::Silent {
+                let last = batch.trouble.clone().unwrap_or_else(|| Retriable::Silent {
                     address: format!("the leader of partition {partition}"),
                     api: ApiKey::Produce.name(),
                     after: self.config.delivery_timeout,
-                };
+                });
                 batch.fail(&overdue(partition, &self.config, last));
             }
         }
@@ -309,14 +309,15 @@ impl Sender {
     }
 
     /// Puts a batch back to be sent again, or gives it up.
-    fn again(&mut self, partition: &NamedPartition, batch: Batch, error: Error) {
+    fn again(&mut self, partition: &NamedPartition, mut batch: Batch, error: Error) {
         let now = Instant::now();
         let pauses = (self.client.config().backoff, self.client.config().backoff_max);
         self.client.forget_topic(&partition.topic);
         let Some(lane) = self.lanes.get_mut(partition) else { return };
         match error {
-            Error::Retriable(_) if now < batch.created + self.config.delivery_timeout => {
-                tracing::debug!(%partition, %error, attempts = batch.attempts, "sending again");
+            Error::Retriable(last) if now < batch.created + self.config.delivery_timeout => {
+                tracing::debug!(%partition, error = %last, attempts = batch.attempts, "sending again");
+                batch.trouble = Some(last);
                 lane.put_back(batch, Some(pauses), now);
             }
             Error::Retriable(last) => {

@@ -54,7 +54,9 @@ fn log_to_stderr(global: &Global) {
         1 => "ottla=info,ottla_client=debug",
         _ => "trace",
     };
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let filter = tracing_subscriber::EnvFilter::new(level);
     // Only the first call in a process has an effect, and there is only one.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
 }

@@ -168,7 +168,9 @@ impl From<Refused> for Failure {
             ErrorCode::NON_EMPTY_GROUP => Self::new(Exit::Refused, word("still has members"))
                 .way_out("Stop its consumers first; `ottla group describe` names them."),
             ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION | ErrorCode::REBALANCE_IN_PROGRESS => {
-                Self::new(Exit::Refused, format!("{} has active members", subject))
+                // The subject may be one partition of the group; the members are the whole group's.
+                let group = subject.rsplit(" of ").next().unwrap_or(subject);
+                Self::new(Exit::Refused, format!("{group} has active members"))
                     .way_out("Offsets can be set only while all consumers of the group are stopped.")
             }
             ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC => {

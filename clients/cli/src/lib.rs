@@ -15,6 +15,7 @@ mod failure;
 mod output;
 mod progress;
 pub mod reference;
+mod signals;
 mod text;
 
 use args::Ottla;

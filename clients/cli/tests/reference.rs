@@ -1,4 +1,5 @@
-//! `docs/reference/cli.md` says what the command says.
+//! `docs/reference/cli.md` says what the command says, `ottla dev` included.
+#![cfg(feature = "dev")]
 
 use std::path::Path;
 

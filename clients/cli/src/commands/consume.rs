@@ -15,6 +15,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Result};
+use crate::signals;
 use crate::text;
 
 mod print;
@@ -50,7 +51,7 @@ FORMAT may contain
 
 With -o json each record is one line, with -o yaml one document; both are described in docs/reference/cli-output.md.
 
-Ctrl-C ends reading and is no error.
+Ctrl-C or SIGTERM ends reading and is no error.
 
 Examples:
   ottla consume orders
@@ -111,7 +112,7 @@ fn place(text: &str) -> Result<Place, String> {
         offset.ok_or_else(|| format!("{text:?} is no offset"))
     };
     match text {
-        "beginning" | "earliest" => Ok(Place::Beginning),
+        "beginning" | "start" | "earliest" => Ok(Place::Beginning),
         "end" | "latest" => Ok(Place::End),
         _ => match text.as_bytes().first() {
             Some(b'-') => number(&text[1..]).map(Place::BeforeEnd),
@@ -296,7 +297,7 @@ impl Reading {
         out: &mut impl Write,
         progress: &crate::progress::Progress,
     ) -> Result<()> {
-        let interrupted = tokio::signal::ctrl_c();
+        let interrupted = signals::stop();
         tokio::pin!(interrupted);
         let count = args.count.unwrap_or(u64::MAX);
         loop {
@@ -305,7 +306,7 @@ impl Reading {
             }
             let event = tokio::select! {
                 biased;
-                _ = &mut interrupted => return Ok(()),
+                () = &mut interrupted => return Ok(()),
                 event = self.reader.poll(POLL) => event?,
             };
             match event {

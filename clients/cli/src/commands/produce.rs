@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::output::{Columns, Format, Show, or_dash};
 use crate::progress::Progress;
+use crate::signals;
 use crate::text;
 
 mod input;
@@ -43,7 +44,7 @@ Input formats:
          keyEncoding and valueEncoding may say base64. What `ottla consume -o json` prints can be read as it is.
   whole  each file is one record
 
-Ctrl-C ends the input; what was read is still written.
+Ctrl-C or SIGTERM ends the input; what was read is still written.
 
 Examples:
   echo hello | ottla produce greetings
@@ -209,7 +210,7 @@ impl Sending {
         count: u64,
         progress: &Progress,
     ) -> Result<()> {
-        let interrupted = tokio::signal::ctrl_c();
+        let interrupted = signals::stop();
         tokio::pin!(interrupted);
         while self.sent < count {
             let due = self.due();
@@ -222,7 +223,7 @@ impl Sending {
             };
             let read = tokio::select! {
                 biased;
-                _ = &mut interrupted => return Ok(()),
+                () = &mut interrupted => return Ok(()),
                 receipt = front => {
                     self.settle(receipt)?;
                     continue;

@@ -62,7 +62,7 @@ enum Target {
 fn target(text: &str) -> Result<Target, String> {
     let number = |text: &str| text.parse::<i64>().map_err(|_| format!("{text:?} is no number of records"));
     match text {
-        "beginning" | "earliest" => Ok(Target::Beginning),
+        "beginning" | "start" | "earliest" => Ok(Target::Beginning),
         "end" | "latest" => Ok(Target::End),
         "current" => Ok(Target::Current),
         _ => match text.as_bytes().first() {

@@ -96,7 +96,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<()> {
         let settled = cx.client.alter_configs(&[(resource.clone(), changes.clone())], args.dry_run).await?;
         for settled in settled {
             settled.map_err(|refused| {
-                let invalid = refused.code == ErrorCode::INVALID_CONFIG;
+                // Ottla says so itself; other brokers do not.
+                let told = refused.message.as_ref().is_some_and(|message| message.contains("did you mean"));
+                let invalid = refused.code == ErrorCode::INVALID_CONFIG && !told;
                 let failure = Failure::from(refused);
                 let known = |name: &str| text::nearest(name, NAMES.iter().copied()).filter(|near| *near != name);
                 let meant = changes.iter().find_map(|change| Some((known(&change.name)?, &change.name)));

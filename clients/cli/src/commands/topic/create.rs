@@ -68,13 +68,20 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<()> {
         };
         results.push(outcome);
     }
+    if !args.dry_run {
+        // Whoever creates a topic uses it next: say so only when it can be used.
+        let created: Vec<_> = results.iter().filter(|one| one.id.is_some()).map(|one| one.name.clone()).collect();
+        cx.client.await_topics(&created).await?;
+    }
     cx.print(&Results(results))?;
     done(Failure::several(failures))
 }
 
 /// Adds to a refused configuration what was probably meant.
 fn explain(refused: Refused, configs: &BTreeMap<String, String>) -> Failure {
-    let invalid = refused.code == ErrorCode::INVALID_CONFIG;
+    // Ottla says so itself; other brokers do not.
+    let told = refused.message.as_ref().is_some_and(|message| message.contains("did you mean"));
+    let invalid = refused.code == ErrorCode::INVALID_CONFIG && !told;
     let failure = Failure::from(refused);
     let meant = configs.keys().find_map(|name| {
         let nearest = text::nearest(name, super::config::NAMES.iter().copied()).filter(|nearest| nearest != name)?;

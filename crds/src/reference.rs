@@ -48,7 +48,7 @@ fn rows(page: &mut String, schema: &Value, path: &str) {
             Value::Null if required.contains(&name.as_str()) => "required".to_owned(),
             Value::Null | Value::Object(_) => String::new(),
             Value::String(text) => format!("`{text}`"),
-            other => format!("`{other}`"),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_)) => format!("`{other}`"),
         };
         let meaning = field["description"].as_str().unwrap_or_default();
         let _ = writeln!(page, "| `{here}` | {} | {default} | {} |", kind(field), cell(meaning));

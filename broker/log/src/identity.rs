@@ -20,8 +20,8 @@ pub const LOCK: &str = "ottla.lock";
 const BYTES_MAX: usize = 4096;
 /// The format of a data directory as a whole: what this build writes. It reads this one and the one before.
 const FORMAT: Format = Format { magic: *b"OTTLDATA", version: 1 };
-/// What a file system, and a person who made the directory, may have put there.
-const HARMLESS: [&str; 2] = ["lost+found", LOCK];
+/// What a file system may have put there, and what a crash during formatting may have left.
+const HARMLESS: [&str; 3] = ["lost+found", LOCK, "ottla.identity.tmp"];
 
 /// Who a data directory belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +172,15 @@ mod tests {
     #[test]
     fn an_empty_directory_has_no_identity_and_a_formatted_one_keeps_its_own() {
         let (_directory, disk) = directory();
+        assert_eq!(read(&disk).unwrap(), None);
+        write(&disk, IDENTITY).unwrap();
+        assert_eq!(read(&disk).unwrap(), Some(IDENTITY));
+    }
+
+    #[test]
+    fn a_crash_while_formatting_leaves_a_directory_that_can_be_formatted() {
+        let (_directory, disk) = directory();
+        disk.open("ottla.identity.tmp", Open::Create).unwrap();
         assert_eq!(read(&disk).unwrap(), None);
         write(&disk, IDENTITY).unwrap();
         assert_eq!(read(&disk).unwrap(), Some(IDENTITY));

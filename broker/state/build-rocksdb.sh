@@ -20,8 +20,11 @@ fi
 features="lz4 zstd"
 kept="${OTTLA_CACHE:-$HOME/.cache/ottla}/rocksdb-$version-$(echo "$features" | tr ' ' '-')-$(uname -m)"
 
+# libclang itself: libclang-cpp, which many machines have without it, is another library.
 find_libclang() {
-    ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* /usr/lib64/libclang*.so* 2>/dev/null | head -n 1
+    for folder in /usr/lib/llvm-*/lib /usr/lib/* /usr/lib64; do
+        ls "$folder"/libclang.so* "$folder"/libclang-[0-9]*.so* 2>/dev/null || true
+    done | head -n 1
 }
 
 install() {

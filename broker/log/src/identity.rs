@@ -14,7 +14,7 @@ use crate::disk::{Disk, DiskError, DiskLock, LockError};
 /// The file of the identity.
 pub const FILE: &str = "ottla.identity";
 /// Its second copy, written after the first is durable: a disk that damages one of them loses nothing.
-const COPY: &str = "ottla.identity.copy";
+pub const COPY: &str = "ottla.identity.copy";
 /// The file that is locked while a process runs on the directory.
 pub const LOCK: &str = "ottla.lock";
 const BYTES_MAX: usize = 4096;

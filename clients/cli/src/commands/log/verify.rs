@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::damage::DamagedRange;
-use ottla_log::disk::{Disk, real::RealDisk};
+use ottla_log::disk::{Disk, LockError, real::RealDisk};
+use ottla_log::identity;
 use ottla_log::verify::{CatalogueReport, JournalReport, PartitionReport, Report, verify};
 use serde::Serialize;
 
@@ -20,9 +21,9 @@ use crate::text::bytes;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Reads the catalogue, every segment with its checksums and the journal. Changes nothing. What a crash left
-unfinished is no damage.
+unfinished is no damage. The folder that `ottla dev` was given as --data-dir will do as well where one broker ran in it.
 
-Exit code 0 means sound, 7 damaged, 3 that there is no such directory.
+Exit code 0 means sound, 7 damaged, 3 that there is no such data directory, 6 that a broker is using it.
 
 Examples:
   ottla log verify /var/lib/ottla
@@ -33,25 +34,49 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Result<()> {
-    let report = check(&args.directory, global.quiet)?;
+    let directory = data_directory(&args.directory)?;
+    let report = check(&directory, global.quiet)?;
     let sound = report.is_sound();
-    output::print(global.output, &Verdict::new(&args.directory, &report))?;
+    output::print(global.output, &Verdict::new(&directory, &report))?;
     if sound {
         return Ok(());
     }
-    Err(Failure::new(Exit::Damaged, format!("{} is damaged", args.directory.display()))
+    Err(Failure::new(Exit::Damaged, format!("{} is damaged", directory.display()))
         .way_out("Everything that is not named above is readable; a broker serves it and refuses the rest."))
 }
 
-fn check(directory: &Path, quiet: bool) -> Result<Report> {
-    if !directory.is_dir() {
-        let sentence = format!("{} is no directory", directory.display());
-        return Err(Failure::new(Exit::NotFound, sentence));
+/// The data directory that is meant: `directory`, or the only one of a broker that `ottla dev` put into it. A folder that
+/// is none must never be called sound.
+fn data_directory(directory: &Path) -> Result<PathBuf> {
+    let not_found = |what: &str| Failure::new(Exit::NotFound, format!("{} is no {what}", directory.display()));
+    let is_one = |folder: &Path| folder.join(identity::FILE).is_file() || folder.join(identity::COPY).is_file();
+    if is_one(directory) {
+        return Ok(directory.to_owned());
     }
+    let entries = std::fs::read_dir(directory).map_err(|_| not_found("directory"))?;
+    let mut inside: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| is_one(path)).collect();
+    inside.sort();
+    match inside.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(not_found("data directory of a broker")
+            .way_out(format!("A data directory holds a file {}; name the folder that does.", identity::FILE))),
+        several => {
+            let names: Vec<_> = several.iter().map(|path| path.display().to_string()).collect();
+            Err(not_found("data directory, but holds several").way_out(format!("Name one of {}.", names.join(", "))))
+        }
+    }
+}
+
+fn check(directory: &Path, quiet: bool) -> Result<Report> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::new(Exit::Failed, format!("{} cannot be checked: {error}", directory.display()))
     };
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(directory).map_err(|error| failed(&error))?);
+    // What a broker is writing looks like damage. Where no lock can be taken at all, as on a read-only copy, none runs.
+    let lock = identity::lock(disk.as_ref());
+    if let Err(held @ LockError::Held { .. }) = &lock {
+        return Err(Failure::new(Exit::Refused, held.to_string()).way_out("Stop the broker, or verify a copy."));
+    }
     let mut progress: Option<Progress> = None;
     verify(&disk, |at| {
         let bar = progress.get_or_insert_with(|| Progress::new(quiet, Some(at.total as u64), "checking"));

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -172,6 +173,8 @@ def main():
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--slice", action="store_true")
     options = parser.parse_args()
+    # A run that is stopped from outside must not leave its brokers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     rounds, messages, tries = (5, 1_000_000, 3) if options.whole else (1, 30_000, 1)
     if not (ROOT / "bin/ottla").exists():
         sys.exit("bin/ottla is not there: make build")

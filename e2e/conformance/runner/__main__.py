@@ -6,6 +6,7 @@ Ottla, red on Kafka a fault of the case. The last line is `N passed, N failed`.
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -77,16 +78,20 @@ def main():
 
     targets = []
     began = time.time()
+    # A run that is stopped from outside (its budget is over) must not leave its brokers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    pool = ThreadPoolExecutor(len(kinds))
     try:
         for kind in kinds:
             targets.append(kind(ROOT, scratch))
             say(f"{kind.name}: {targets[-1].version} at {targets[-1].bootstrap}")
-        with ThreadPoolExecutor(len(targets)) as pool:
-            runs = {t.name: pool.submit(run_on, t, cases, scratch, say) for t in targets}
-            outcomes = {name: run.result() for name, run in runs.items()}
+        runs = {t.name: pool.submit(run_on, t, cases, scratch, say) for t in targets}
+        outcomes = {name: run.result() for name, run in runs.items()}
     finally:
+        # First the brokers: what still waits for one of them ends then as well.
         for target in targets:
             target.stop()
+        pool.shutdown(wait=False, cancel_futures=True)
 
     if options.whole and len(targets) == 2:
         report.write(ROOT, cases, outcomes, {t.name: t.version for t in targets}, time.time() - began)

@@ -208,6 +208,18 @@ impl Producers {
         Self { entries }
     }
 
+    /// Takes over what a snapshot of a later moment knows: per producer, the newer of the two memories.
+    pub fn merge(&mut self, states: impl IntoIterator<Item = ProducerState>) {
+        for (id, entry) in Self::restore(states).entries {
+            match self.entries.get(&id) {
+                Some(known) if known.newest().last_offset >= entry.newest().last_offset => {}
+                Some(_) | None => {
+                    self.entries.insert(id, entry);
+                }
+            }
+        }
+    }
+
     /// How many producers are remembered.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -118,3 +118,16 @@ fn a_flood_of_producers_is_bounded_and_the_busy_ones_stay() {
     }
     assert!(matches!(producers.check(&claim(1_000_000, 0, 19_999, 1)), Ok(Verdict::Duplicate(_))));
 }
+
+#[test]
+fn a_merge_keeps_the_newer_memory_of_each_producer() {
+    let (mut old, mut next) = (Producers::default(), 0);
+    step(&mut old, &mut next, claim(1, 0, 0, 1), 1).unwrap();
+    step(&mut old, &mut next, claim(2, 0, 0, 1), 1).unwrap();
+    let mut new = old.clone();
+    step(&mut new, &mut next, claim(1, 0, 1, 1), 1).unwrap();
+    step(&mut old, &mut next, claim(2, 0, 1, 1), 1).unwrap();
+    old.merge(new.snapshot(Offset::new(99)));
+    assert!(matches!(old.check(&claim(1, 0, 1, 1)), Ok(Verdict::Duplicate(_))));
+    assert!(matches!(old.check(&claim(2, 0, 1, 1)), Ok(Verdict::Duplicate(_))));
+}

@@ -56,7 +56,9 @@ impl Partition {
         let epochs = state.epochs.entries().len();
         let checkpoint = (epochs != io.epochs_listed && io.folder).then(|| state.epochs.checkpoint());
         drop(state);
-        let names_changed = std::mem::take(&mut io.names_changed);
+        // A first flush makes a sidecar, whose name must be durable like its content.
+        let first = items.iter().any(|item| item.flushed_bytes == 0);
+        let names_changed = std::mem::take(&mut io.names_changed) || first;
         if let Some(text) = checkpoint {
             self.write_checkpoint(&text)?;
             io.epochs_listed = epochs;

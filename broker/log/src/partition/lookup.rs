@@ -91,7 +91,7 @@ impl Partition {
         };
         let mut largest = Timestamp::NONE;
         for segment in segments.iter().filter(|segment| segment.written.end > start) {
-            let front = Start { position: 0, expected: Some(segment.base) };
+            let front = Start::front(segment.base);
             self.walk(segment, front, |header, bytes| {
                 if header.base >= upto {
                     return Some(());

@@ -169,12 +169,16 @@ impl Partition {
         match got.damage {
             None => Ok(()),
             // The place came from an index or a cursor: look from the front before judging.
-            Some(_) if start.position != 0 => {
+            Some(_) if start.position != 0 && !start.behind_damage => {
                 self.distrust_index(segment.base);
-                let front = Start { position: 0, expected: Some(segment.base) };
+                let front = Start::front(segment.base);
                 self.read_segment(segment, Some(front), wanted, read)
             }
-            Some(bad) => Err(self.judge(&reading, bad, wanted.from)),
+            Some(bad) => match self.judge(&reading, bad, wanted.from)? {
+                // The damage lies before what was asked for: go on behind it.
+                Some(start) => self.read_segment(segment, Some(start), wanted, read),
+                None => Err(Stop::Damaged),
+            },
         }
     }
 
@@ -184,8 +188,12 @@ impl Partition {
         count(&self.shared.stats.sum_mismatches, 1);
         let mut rest = &got.bytes[..];
         while let Some(header) = Header::parse(rest) {
-            let known = self.state.lock().epochs.at(header.base);
-            if known != Some(header.epoch) {
+            // The log may start inside this batch, and its epoch with it.
+            let (known, gone) = {
+                let state = self.state.lock();
+                (state.epochs.at(header.base.max(state.log_start)), header.end() <= state.log_start)
+            };
+            if known != Some(header.epoch) && !gone {
                 let range = DamagedRange { from: header.base, upto: header.end() };
                 tracing::error!(folder = %self.place.folder, base = %segment.base, offset = %header.base, "a batch's epoch is wrong");
                 self.quarantine(range)?;
@@ -196,20 +204,18 @@ impl Partition {
         Ok(())
     }
 
-    /// No sound batch where one should be.
-    fn judge(&self, reading: &Reading<'_>, bad: BadPlace, from: Offset) -> Stop {
-        if self.state.lock().log_start > from {
-            return Stop::Removed;
+    /// No sound batch where one should be. Returns where to go on if the offset that was asked for lies behind.
+    fn judge(&self, reading: &Reading<'_>, bad: BadPlace, from: Offset) -> Result<Option<Start>, Stop> {
+        let log_start = self.state.lock().log_start;
+        if log_start > from {
+            return Err(Stop::Removed);
         }
-        let upto = match reading.behind(bad) {
-            Ok(upto) => upto,
-            Err(error) => return error.into(),
-        };
-        let range = DamagedRange { from: bad.expected, upto: upto.max(bad.expected.plus(1)) };
-        match self.quarantine(range) {
-            Ok(()) => Stop::Damaged,
-            Err(error) => Stop::Disk(error),
-        }
+        let (upto, position) = reading.behind(bad)?;
+        let upto = upto.max(bad.expected.plus(1));
+        // Below the log start nothing is promised: recovery may have left a gap where files had gone.
+        self.quarantine(DamagedRange { from: bad.expected.max(log_start), upto })?;
+        let start = |position| Start { position, expected: Some(upto), behind_damage: true };
+        Ok(if upto <= from { position.map(start) } else { None })
     }
 
     /// Keeps a range apart, durably, and says so once.
@@ -303,7 +309,7 @@ impl State {
             return Step::Hole(DamagedRange { from, upto: next_base(Some(index)) });
         }
         let cursor = self.cursors.iter().find(|cursor| cursor.offset == from && cursor.base == segment.base);
-        let start = cursor.map(|cursor| Start { position: cursor.position, expected: Some(from) });
+        let start = cursor.map(|cursor| Start::at(cursor.position, from));
         Step::Segment { segment, start, upto }
     }
 }

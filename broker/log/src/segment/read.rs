@@ -31,6 +31,20 @@ pub(crate) struct Start {
     pub(crate) position: u32,
     /// The offset of the batch there, if it is known.
     pub(crate) expected: Option<Offset>,
+    /// It was found by searching behind damage; going back to the front would only meet that again.
+    pub(crate) behind_damage: bool,
+}
+
+impl Start {
+    /// The segment's first batch.
+    pub(crate) fn front(base: Offset) -> Self {
+        Self::at(0, base)
+    }
+
+    /// A known batch.
+    pub(crate) fn at(position: u32, expected: Offset) -> Self {
+        Self { position, expected: Some(expected), behind_damage: false }
+    }
 }
 
 /// What is asked for.
@@ -87,7 +101,7 @@ impl Reading<'_> {
             let cut = bytes.len() < (end - start.position) as usize || end == limit;
             match self.walk(&bytes, start, wanted, cut, &mut got) {
                 Walk::Incomplete { position, bytes, expected } if got.next.is_none() => {
-                    start = Start { position, expected };
+                    start = Start { position, expected, ..start };
                     length = bytes.max(length);
                 }
                 Walk::Incomplete { .. } | Walk::Done => return Ok(got),
@@ -191,7 +205,7 @@ impl Reading<'_> {
 
     /// Where to begin looking for `from`, by the index if it is sound.
     pub(crate) fn locate(&self, from: Offset) -> Result<Start, DiskError> {
-        let front = Start { position: 0, expected: Some(self.segment.base) };
+        let front = Start::front(self.segment.base);
         let base = self.segment.base;
         let count = self.segment.written.index_entries;
         if count == 0 || from <= base {
@@ -208,16 +222,14 @@ impl Reading<'_> {
         };
         let Some(entry) = found.filter(|entry| entry.offset <= from) else { return Ok(front) };
         match self.header_at(entry.position)? {
-            Some(header) if header.last() == entry.offset => {
-                Ok(Start { position: entry.position, expected: Some(header.base) })
-            }
+            Some(header) if header.last() == entry.offset => Ok(Start::at(entry.position, header.base)),
             Some(_) | None => Ok(front),
         }
     }
 
     /// Where to begin looking for the first record that is not older than `timestamp`.
     pub(crate) fn locate_time(&self, timestamp: Timestamp) -> Result<Start, DiskError> {
-        let front = Start { position: 0, expected: Some(self.segment.base) };
+        let front = Start::front(self.segment.base);
         let base = self.segment.base;
         let count = self.segment.written.time_entries;
         if count == 0 {
@@ -239,7 +251,7 @@ impl Reading<'_> {
         while let Some(Found::Batch { header, position, .. }) = scanner.step()? {
             if header.last() >= entry.offset {
                 let named = header.last() == entry.offset && header.max_timestamp == entry.timestamp;
-                return Ok(if named { Start { position, expected: Some(header.base) } } else { front });
+                return Ok(if named { Start::at(position, header.base) } else { front });
             }
         }
         Ok(front)
@@ -255,17 +267,17 @@ impl Reading<'_> {
         Ok(Header::parse(&head[..got]))
     }
 
-    /// The offset at which sound batches go on behind a bad place.
-    pub(crate) fn behind(&self, bad: BadPlace) -> Result<Offset, DiskError> {
+    /// Where sound batches go on behind a bad place: the offset, and the position if there is one.
+    pub(crate) fn behind(&self, bad: BadPlace) -> Result<(Offset, Option<u32>), DiskError> {
         let log = self.pool.read(self.place, self.segment.base, Kind::Log)?;
         let mut scanner = Scanner::new(&*log, self.segment.written.bytes, bad.position, bad.expected);
         while let Some(found) = scanner.step()? {
-            if let Found::Batch { header, .. } = found
+            if let Found::Batch { header, position, .. } = found
                 && header.base > bad.expected
             {
-                return Ok(header.base);
+                return Ok((header.base, Some(position)));
             }
         }
-        Ok(self.segment.written.end)
+        Ok((self.segment.written.end, None))
     }
 }

@@ -13,10 +13,11 @@ use crate::damage::DamagedRange;
 use crate::disk::DiskError;
 use crate::index::{Entry as _, OffsetEntry, TimeEntry};
 use crate::journal::{Frame, Payload};
+use crate::partition::record::{BYTES_MAX, FILE, PartitionRecord};
 use crate::partition::{Io, Partition};
 use crate::segment::read::Reading;
 use crate::segment::scan::{Found, Scanner};
-use crate::segment::{Kind, Segment};
+use crate::segment::{Kind, Segment, parse_log_name};
 use crate::tail::TailBatch;
 
 /// Why a replayed frame could not be taken.
@@ -46,6 +47,7 @@ impl Partition {
             return Ok(0);
         }
         let (base, end) = (frame.base, frame.end);
+        state.step_back(base);
         let bytes = frame.payload.to_bytes();
         let header = Header::parse(&bytes).filter(|header| header.check(&bytes) && header.end() == end);
         let Some(header) = header.filter(|header| header.base == base && base >= state.log_end) else {
@@ -98,23 +100,52 @@ impl Partition {
     /// The log start of a replayed frame.
     pub(crate) fn replay_start(self: &Arc<Self>, lsn: Lsn, start: Offset) -> Result<(), DiskError> {
         let mut state = self.state.lock();
-        if lsn <= state.floor || start <= state.log_start {
+        if lsn <= state.floor || start < state.log_start {
             return Ok(());
         }
+        (state.start_lsn, state.last_lsn) = (lsn, lsn);
         if start > state.log_end {
-            // What lay between is below the log start now: nothing is missing.
+            // What lay between is below the log start now: nothing is missing. An opted-out partition may have a file
+            // that begins below it and goes on above.
             drop(state);
             self.write_out(Lsn::default())?;
+            self.skip_to_file(start)?;
             state = self.state.lock();
-            state.jump(start);
+            if start > state.log_end {
+                state.jump(start);
+            }
         }
         state.set_start(start);
-        state.start_lsn = lsn;
-        state.last_lsn = lsn;
         let end = state.log_end;
         drop(state);
         self.on_synced(end);
         Ok(())
+    }
+
+    /// Goes on with the file that would hold `start`, if there is one behind what is known. What was skipped is in no
+    /// file any more: the partition's record knows its producers (T1).
+    fn skip_to_file(self: &Arc<Self>, start: Offset) -> Result<(), DiskError> {
+        let record = self.shared.disk.read_file(&format!("{}/{FILE}", self.place.folder), BYTES_MAX)?;
+        if let Some(Ok(record)) = record.map(|bytes| PartitionRecord::decode(&bytes))
+            && record.id == self.id()
+        {
+            self.state.lock().producers.merge(record.producers);
+        }
+        let entries = match self.shared.disk.list(&self.place.folder) {
+            Err(error) if error.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        let bases = entries.iter().filter_map(|entry| parse_log_name(&entry.name));
+        let Some(base) = bases.filter(|&base| base <= start).max() else { return Ok(()) };
+        {
+            let mut state = self.state.lock();
+            if base <= state.log_end {
+                return Ok(());
+            }
+            state.jump(base);
+        }
+        self.io.lock().writer = None;
+        self.scan_beyond().map(|_batches| ())
     }
 
     /// The log is cut at `end`: batches from there on are of a history that was given up.
@@ -346,6 +377,16 @@ fn index_of(reading: &Reading<'_>, interval: u32) -> Result<(Vec<u8>, Vec<u8>), 
 }
 
 impl super::State {
+    /// A log start in the middle of a batch that no file has yet: the end that a scan took from the start was a guess.
+    fn step_back(&mut self, base: Offset) {
+        let data_end = self.segments.iter().rev().find(|segment| segment.written.bytes > 0);
+        let data_end = data_end.map_or(Offset::new(0), |segment| segment.written.end);
+        if base < self.log_end && self.log_end == self.log_start && base >= data_end && self.pending_bytes == 0 {
+            self.segments.retain(|segment| segment.written.bytes > 0);
+            (self.log_end, self.written_end) = (base, base);
+        }
+    }
+
     /// The next batch will have this offset although the one before ends below it.
     pub(crate) fn jump(&mut self, base: Offset) {
         self.log_end = base;
@@ -357,6 +398,14 @@ impl super::State {
 }
 
 impl Partition {
+    /// The replay is over: what lies behind the last batch of the segment that was being written was never promised.
+    pub(crate) fn cut_excess(&self) -> Result<(), DiskError> {
+        match &mut self.io.lock().writer {
+            Some(writer) => writer.cut_excess(&self.shared.pool, &self.place),
+            None => Ok(()),
+        }
+    }
+
     /// Removes segment files that recovery found and nobody knows: of a history that was cut off, or never promised.
     pub(crate) fn remove_orphans(&self, bases: &BTreeSet<Offset>) -> Result<(), DiskError> {
         let mut io = self.io.lock();

@@ -4,12 +4,13 @@
 //! by the segment threads, and by the appender of an opted-out partition. A round that the disk had no space for is
 //! repeated later from the same batch; the batches stay readable from memory.
 
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use ottla_core::types::Lsn;
 
 use crate::config::LogConfig;
-use crate::disk::{DiskError, count};
+use crate::disk::{DiskError, Open, count};
 use crate::partition::record::{FILE, PartitionRecord};
 use crate::partition::{Io, Partition, State, Unsummed};
 use crate::phase;
@@ -96,7 +97,8 @@ impl Partition {
         let writer = match &mut io.writer {
             Some(writer) => writer,
             none => {
-                let resumed = SegmentWriter::resume(&self.shared.pool, &self.place, segment)?;
+                let replaying = self.shared.journal.get().is_none();
+                let resumed = SegmentWriter::resume(&self.shared.pool, &self.place, segment, replaying)?;
                 io.names_changed |= resumed.made;
                 none.insert(Box::new(resumed))
             }
@@ -135,12 +137,16 @@ impl Partition {
     }
 
     /// The folder and what it says about itself; both are made durable by the next flush, before the journal forgets.
+    /// A record that is there already holds what no batch says: it is replaced as a whole.
     fn make_folder(&self, io: &mut Io, record: &PartitionRecord) -> Result<(), DiskError> {
         let disk = &self.shared.disk;
         disk.create_dir(&self.place.folder)?;
-        let file = disk.open(&format!("{}/{FILE}", self.place.folder), crate::disk::Open::Create)?;
-        file.truncate(0)?;
-        file.write_at(0, &[std::io::IoSlice::new(&record.encode())])?;
+        let path = format!("{}/{FILE}", self.place.folder);
+        match disk.open(&path, Open::CreateNew) {
+            Ok(file) => file.write_at(0, &[IoSlice::new(&record.encode())])?,
+            Err(DiskError::Exists { .. }) => disk.replace_file(&path, &record.encode())?,
+            Err(error) => return Err(error),
+        }
         io.folder = true;
         io.names_changed = true;
         Ok(())

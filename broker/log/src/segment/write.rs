@@ -27,6 +27,8 @@ pub(crate) struct SegmentWriter {
     pub(crate) sums: RunningSum,
     /// Its files are new: their directory must be synced.
     pub(crate) made: bool,
+    /// There may be bytes of an earlier life behind what is written.
+    excess: bool,
     since_entry: u32,
     newest_entry: Timestamp,
     allocated: u32,
@@ -41,16 +43,18 @@ pub(crate) struct Settings {
 }
 
 impl SegmentWriter {
-    /// Goes on behind what `segment` has written. Bytes behind it, of a life that ended there, are cut; bytes that are
-    /// missing are replaced by zeros, which no reader takes for a batch.
-    pub(crate) fn resume(pool: &FilePool, place: &Place, segment: Segment) -> Result<Self, DiskError> {
+    /// Goes on behind what `segment` has written. Bytes that are missing are replaced by zeros, which no reader takes for
+    /// a batch. Bytes behind it, of a life that ended there, are cut; but while the journal is replayed they are only
+    /// overwritten: they may be flushed already, and a crash must not find them gone.
+    pub(crate) fn resume(pool: &FilePool, place: &Place, segment: Segment, replaying: bool) -> Result<Self, DiskError> {
         let file = pool.write(place, segment.base, Kind::Log)?;
         let written = segment.written.bytes;
         let length = file.len()?;
-        if length != u64::from(written) {
-            if length < u64::from(written) {
-                tracing::error!(file = %file.path(), length, expected = written, "the segment's file is too short");
-            }
+        let excess = length > u64::from(written);
+        if length < u64::from(written) {
+            tracing::error!(file = %file.path(), length, expected = written, "the segment's file is too short");
+        }
+        if length != u64::from(written) && !(excess && replaying) {
             file.truncate(u64::from(written))?;
         }
         let whole = written / CHUNK_BYTES * CHUNK_BYTES;
@@ -60,6 +64,7 @@ impl SegmentWriter {
             segment,
             sums: RunningSum::resume(id, written, &partial),
             made: written == 0,
+            excess: excess && replaying,
             since_entry: 0,
             newest_entry: segment.written.max_timestamp,
             allocated: written,
@@ -119,6 +124,19 @@ impl SegmentWriter {
         if self.allocated > written.bytes {
             pool.write(place, self.segment.base, Kind::Log)?.truncate(u64::from(written.bytes))?;
             self.allocated = written.bytes;
+            self.excess = false;
+        }
+        self.cut_excess(pool, place)
+    }
+
+    /// Everything that was promised is written: what lies behind it goes.
+    pub(crate) fn cut_excess(&mut self, pool: &FilePool, place: &Place) -> Result<(), DiskError> {
+        if std::mem::take(&mut self.excess) {
+            let written = u64::from(self.segment.written.bytes);
+            let log = pool.write(place, self.segment.base, Kind::Log)?;
+            if log.len()? > written {
+                log.truncate(written)?;
+            }
         }
         Ok(())
     }

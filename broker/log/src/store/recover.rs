@@ -301,6 +301,7 @@ impl Replay<'_> {
         self.write_out()?;
         for (partition, bases) in self.touched.values() {
             partition.write_out(self.last)?;
+            partition.cut_excess()?;
             // After a hole a file that nothing refers to may be all that is left of what was lost.
             if self.in_doubt.is_none() {
                 partition.remove_orphans(bases)?;

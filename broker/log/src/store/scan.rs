@@ -3,6 +3,7 @@
 //! Owns telling a torn tail (nothing flushed is missing: cut) from damage (something flushed is: kept apart, S3). Slow by
 //! nature: every batch is read once. Removes nothing but the folders of partitions with a tombstone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_core::producer::Producers;
@@ -42,6 +43,7 @@ pub(super) fn scan(shared: &Arc<Shared>) -> Result<Vec<String>, DiskError> {
                 let reindex = found.reindex;
                 let partition = Partition::new(shared, id, name, found.beginning);
                 partition.state.lock().reindex = reindex;
+                partition.remove_orphans(&found.cut)?;
                 let unflushed = found.unflushed;
                 shared.space.on_written(unflushed);
                 shared.mark_dirty(&partition);
@@ -70,6 +72,8 @@ pub(crate) struct ScannedFolder {
     pub(crate) records: u64,
     /// Bytes behind the last sound batch that were never flushed.
     pub(crate) torn_bytes: u64,
+    /// Segments behind a torn end: nothing in them was flushed, and the journal has what was promised.
+    pub(crate) cut: BTreeSet<Offset>,
     /// Damaged places: file, from, to.
     pub(crate) places: Vec<(String, u32, u32)>,
 }
@@ -95,20 +99,36 @@ pub(crate) fn scan_folder(disk: &dyn Disk, folder: &str, record: &PartitionRecor
         batches: 0,
         records: 0,
         torn_bytes: 0,
+        cut: BTreeSet::new(),
         places: Vec::new(),
     };
+    let mut flushed = Vec::with_capacity(bases.len());
+    for &base in &bases {
+        let path = format!("{folder}/{}", file_name(base, Kind::Sum));
+        flushed.push(covered(disk, &path, SumId { partition: record.id, base })?);
+    }
     for (at, &base) in bases.iter().enumerate() {
-        let next = bases.get(at + 1).copied();
+        // Sums are written after the bytes of every earlier segment were flushed: behind the last sum, and only there,
+        // what is missing was never flushed.
+        let last = flushed[at + 1..].iter().all(|&covered| covered == 0);
+        let place = Place { base, covered: flushed[at], next: bases.get(at + 1).copied(), last };
         // A segment that lies below the log start as a whole was about to be removed; trimming does that.
         let known = scanned.beginning.segments.last().map_or(base, |segment| segment.written.end);
         if base > known && base > record.log_start {
+            if flushed[at..].iter().all(|&covered| covered == 0) {
+                scanned.cut.extend(&bases[at..]);
+                break;
+            }
             scanned.beginning.damage.add(DamagedRange { from: known.max(record.log_start), upto: base });
         }
         if base < known {
             tracing::error!(folder, %base, %known, "a segment begins inside the one before it; it is left alone");
             continue;
         }
-        scanned.segment(disk, folder, record, base, next)?;
+        if scanned.segment(disk, folder, place)? {
+            scanned.cut.extend(&bases[at + 1..]);
+            break;
+        }
     }
     let beginning = &mut scanned.beginning;
     let damaged = beginning.damage.ranges().last().map_or(beginning.log_start, |range| range.upto);
@@ -122,37 +142,48 @@ pub(crate) fn scan_folder(disk: &dyn Disk, folder: &str, record: &PartitionRecor
     Ok(scanned)
 }
 
+/// One segment among the others of its folder.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    base: Offset,
+    /// How many of its bytes were flushed for certain.
+    covered: u32,
+    next: Option<Offset>,
+    /// No later segment was flushed.
+    last: bool,
+}
+
 impl ScannedFolder {
-    fn segment(
-        &mut self,
-        disk: &dyn Disk,
-        folder: &str,
-        record: &PartitionRecord,
-        base: Offset,
-        next: Option<Offset>,
-    ) -> Result<(), DiskError> {
+    /// Goes through one segment; whether the log is torn in it.
+    fn segment(&mut self, disk: &dyn Disk, folder: &str, place: Place) -> Result<bool, DiskError> {
+        let Place { base, covered, next, last } = place;
         let name = format!("{folder}/{}", file_name(base, Kind::Log));
         let log = disk.open(&name, Open::Read)?;
         let limit = u32::try_from(log.len()?).unwrap_or(u32::MAX);
-        let sums = format!("{folder}/{}", file_name(base, Kind::Sum));
-        let covered = covered(disk, &sums, SumId { partition: record.id, base })?;
+        let mut torn = false;
         let mut segment = Segment::empty(base);
         let mut scanner = Scanner::new(&*log, limit.max(covered), 0, base);
         while let Some(found) = scanner.step()? {
             match found {
                 Found::Batch { position, header, .. } => {
+                    if header.base > segment.written.end && last && position >= covered {
+                        self.torn_bytes = u64::from(limit.saturating_sub(position));
+                        torn = true;
+                        break;
+                    }
                     if header.base > segment.written.end {
                         self.damage(&name, segment.written.end, header.base, segment.written.bytes, position);
                     }
                     self.batch(&mut segment, position, &header);
                 }
                 Found::Damage { position, until, followed } => {
+                    if position >= covered && last {
+                        self.torn_bytes = u64::from(limit.saturating_sub(position));
+                        torn = true;
+                        break;
+                    }
                     if followed {
                         continue; // the batch that follows tells which offsets are missing
-                    }
-                    if position >= covered && next.is_none() {
-                        self.torn_bytes = u64::from(until - position);
-                        break;
                     }
                     let upto = next.unwrap_or_else(|| stated_end(&*log, position, limit, segment.written.end));
                     let from = segment.written.end;
@@ -163,7 +194,9 @@ impl ScannedFolder {
             }
         }
         if segment.written.bytes == 0 {
-            return Ok(());
+            // Nothing of it is left, or nothing was ever in it: the next batch begins it anew.
+            self.cut.insert(base);
+            return Ok(torn);
         }
         segment.flushed = segment.written;
         if covered < segment.written.bytes {
@@ -172,7 +205,7 @@ impl ScannedFolder {
         }
         self.reindex.push(base);
         self.beginning.segments.push(segment);
-        Ok(())
+        Ok(torn)
     }
 
     fn batch(&mut self, segment: &mut Segment, position: u32, header: &Header) {

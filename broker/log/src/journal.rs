@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use ottla_core::types::Lsn;
 
-use crate::disk::{DiskError, counters};
+use crate::disk::counters;
 
 mod error;
 mod files;
@@ -113,7 +113,7 @@ pub trait GroupObserver: Send + Sync {
     /// them is woken: flushed ends are updated here. `frames` may be drained; their payloads are the submitted memory.
     fn synced(&self, frames: &mut Vec<(Lsn, Frame)>);
 
-    /// Nothing is written or synced any more. Called once, after the last `synced`.
+    /// Nothing is written or synced any more. Called once, after the last `synced`, whoever took the journal offline.
     fn offline(&self, reason: &Offline);
 }
 
@@ -220,10 +220,18 @@ impl Journal {
         self.shared.spawn()
     }
 
-    /// Takes the whole data directory offline because another part of it failed (S2): a segment's write or flush. Not
-    /// from within the observer.
-    pub fn take_offline(&self, error: &DiskError) -> Offline {
-        self.shared.take_offline(error)
+    /// Takes the journal offline because another part of the data directory failed (S2): a segment's write or flush.
+    /// When this returns, nobody is told any more that a frame is durable, not even those of a group that is being
+    /// written. Does not wait for the writer, so it may be called under a partition's lock or from within the observer;
+    /// the observer hears of it by the next [`Journal::pump`]. Returns the reason that stays: the first one.
+    pub fn take_offline(&self, offline: Offline) -> Offline {
+        self.shared.go_offline(offline)
+    }
+
+    /// Ends the journal as a crash would: what was submitted and not written never will be, and the threads are gone
+    /// when this returns. Lets go of the observer. Not from one of the journal's threads.
+    pub fn abandon(&self) {
+        self.shared.abandon();
     }
 
     /// Why the journal takes no more frames, if it does not.

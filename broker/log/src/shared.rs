@@ -229,10 +229,14 @@ impl Shared {
         self.journal.get().ok_or_else(|| Offline { reason: Arc::from("not open yet") })
     }
 
-    /// S2: the first error that is not about space ends all writing of this process.
+    /// S2: the first error that is not about space ends all writing of this process, and every ack that is still waiting.
+    /// May be called under a partition's locks.
     pub(crate) fn fail(&self, reason: &str) {
         let offline = Offline { reason: Arc::from(reason) };
-        if self.offline.set(offline).is_ok() {
+        if self.offline.set(offline.clone()).is_ok() {
+            if let Some(journal) = self.journal.get() {
+                journal.take_offline(offline);
+            }
             tracing::error!(reason, "the data directory is offline");
             self.observer.offline(reason);
             self.work.notify_all();
@@ -294,6 +298,10 @@ impl Shared {
 impl GroupObserver for Shared {
     fn synced(&self, frames: &mut Vec<(Lsn, Frame)>) {
         let Some(&(last, _)) = frames.last() else { return };
+        // A segment failed while this group was on its way: nobody is told that it is durable (S2).
+        if self.offline.get().is_some() {
+            return;
+        }
         let mut ends: Vec<(SyncedEnd, Arc<Partition>)> = Vec::new();
         let mut removals = Vec::new();
         let mut slots: HashMap<TopicPartition, usize> = HashMap::new();

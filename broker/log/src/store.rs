@@ -385,6 +385,9 @@ impl Drop for LogDir {
         if let Some(threads) = self.threads.lock().take() {
             threads.stop(&self.shared);
         }
+        if let Some(journal) = self.shared.journal.get() {
+            journal.abandon();
+        }
         // Partitions hold the directory; it must not hold them.
         self.shared.partitions.write().clear();
         self.shared.leaving.lock().clear();

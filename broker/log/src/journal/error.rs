@@ -14,6 +14,12 @@ pub struct Offline {
     pub reason: Arc<str>,
 }
 
+impl Offline {
+    pub(crate) fn because(error: &DiskError) -> Self {
+        Self { reason: Arc::from(error.to_string()) }
+    }
+}
+
 /// Why there is no room for a frame right now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Full {

@@ -43,11 +43,15 @@ impl Gate {
         self.failed.get()
     }
 
-    /// Reaches `to` and wakes everyone up to it. One caller at a time.
+    /// Reaches `to` and wakes everyone up to it; not once it has failed. One caller at a time.
     pub(super) fn advance(&self, to: u64) {
-        self.reached.store(to, Ordering::Release);
         let woken = {
             let mut waiting = self.waiting.lock();
+            // Under the lock that `fail` takes: when that has returned, nothing is reached any more.
+            if self.failed.get().is_some() {
+                return;
+            }
+            self.reached.store(to, Ordering::Release);
             if waiting.wakers.first_key_value().is_none_or(|(ticket, _)| ticket.0 > to) {
                 return;
             }
@@ -59,9 +63,12 @@ impl Gate {
 
     /// Whatever is not reached now never will be. The first reason stays.
     pub(super) fn fail(&self, reason: Offline) {
-        // A later failure changes nothing.
-        let _ = self.failed.set(reason);
-        let woken = std::mem::take(&mut self.waiting.lock().wakers);
+        let woken = {
+            let mut waiting = self.waiting.lock();
+            // A later failure changes nothing.
+            let _ = self.failed.set(reason);
+            std::mem::take(&mut waiting.wakers)
+        };
         woken.into_values().for_each(Waker::wake);
     }
 
@@ -226,6 +233,12 @@ mod tests {
         assert_eq!(count.0.load(Ordering::Relaxed), 3);
         assert_eq!(poll(&mut waits[3]), Poll::Ready(Err(offline)));
         assert_eq!(poll(&mut waits[2]), Poll::Ready(Ok(())), "what was reached stays reached");
+        gate.advance(9);
+        assert_eq!(
+            (gate.reached(), poll(&mut gate.wait(9)).is_ready()),
+            (5, true),
+            "nothing is reached after a failure"
+        );
     }
 
     #[test]

@@ -25,17 +25,12 @@ impl Shared {
         };
         match done {
             Ok(()) => Ok(true),
-            Err(error) => Err(self.take_offline(&error)),
+            Err(error) => {
+                let offline = self.go_offline(Offline::because(&error));
+                self.tell_offline(&mut self.writer.lock(), &offline);
+                Err(offline)
+            }
         }
-    }
-
-    /// See [`super::Journal::take_offline`].
-    pub(super) fn take_offline(&self, error: &DiskError) -> Offline {
-        let offline = self.go_offline(error);
-        if let Some(observer) = self.writer.lock().observer.take() {
-            observer.offline(&offline);
-        }
-        offline
     }
 
     fn next_job(&self, state: &mut State) -> Option<Job> {

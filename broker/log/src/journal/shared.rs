@@ -18,7 +18,7 @@ use super::gate::Gate;
 use super::plan::{GROUP_COST, Plan, usable};
 use super::writer::Writer;
 use super::{JournalStats, Options};
-use crate::disk::{Disk, DiskError, count};
+use crate::disk::{Disk, count};
 
 /// Room that appends leave to the other kinds, so that frames can be released when the journal is full.
 const CONTROL_RESERVE_BYTES: u64 = 128 * 1024;
@@ -216,9 +216,9 @@ impl Shared {
         self.room.advance(changes);
     }
 
-    /// The data directory is offline from now on (S2). Returns the reason that stays: the first one.
-    pub(super) fn go_offline(&self, error: &DiskError) -> Offline {
-        let offline = Offline { reason: Arc::from(error.to_string()) };
+    /// The data directory is offline from now on (S2): when this returns, nothing is acknowledged any more. Returns the
+    /// reason that stays: the first one. Takes no lock that is held across IO or while the observer is told.
+    pub(super) fn go_offline(&self, offline: Offline) -> Offline {
         let mut state = self.state.lock();
         state.closing = true;
         drop(state);

@@ -72,6 +72,20 @@ impl Shared {
         }
     }
 
+    /// Ends the threads without writing what is still to come.
+    pub(super) fn abandon(&self) {
+        let offline = self.go_offline(closed());
+        self.join();
+        self.tell_offline(&mut self.writer.lock(), &offline);
+    }
+
+    fn join(&self) {
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            // A thread that panicked has no more to say than the caller will find out now.
+            let _ = thread.join();
+        }
+    }
+
     pub(super) fn close(&self) -> Result<(), Offline> {
         {
             let mut state = self.state.lock();
@@ -81,10 +95,7 @@ impl Shared {
         }
         self.writer_wanted.notify_all();
         self.keeper_wanted.notify_all();
-        for thread in std::mem::take(&mut *self.threads.lock()) {
-            // A thread that panicked has no more to say than the caller will find out now.
-            let _ = thread.join();
-        }
+        self.join();
         let done = loop {
             match self.pump(now()) {
                 Ok(Pumped::Wrote { .. }) => {}

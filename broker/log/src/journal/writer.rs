@@ -60,7 +60,7 @@ impl Shared {
     /// See [`super::Journal::pump`].
     pub(super) fn pump(&self, now: Instant) -> Result<Pumped, Offline> {
         let writer = &mut *self.writer.lock();
-        self.check_online()?;
+        self.check_writer(writer)?;
         if writer.batch.is_empty() {
             let due = writer.unclosed_since.map(|since| since + self.options.idle);
             self.take_batch(writer, due.is_some_and(|due| due <= now));
@@ -74,7 +74,7 @@ impl Shared {
     /// Writes a closing frame now if the last group needs one.
     pub(super) fn pump_close(&self, now: Instant) -> Result<(), Offline> {
         let writer = &mut *self.writer.lock();
-        self.check_online()?;
+        self.check_writer(writer)?;
         self.take_batch(writer, writer.unclosed_since.is_some());
         if writer.batch.is_empty() { Ok(()) } else { self.write_group(writer, now).map(drop) }
     }
@@ -107,7 +107,7 @@ impl Shared {
             return Err(self.fail(writer, &error));
         }
         // The directory may have gone offline for another reason meanwhile: no ack then.
-        self.check_online()?;
+        self.check_writer(writer)?;
         let closes = group.len() == 1 && group.first().is_some_and(|(_, frame)| frame.kind == Kind::Close);
         writer.unclosed_since = if closes { None } else { Some(now) };
         self.complete(writer, &mut group, released);
@@ -260,11 +260,21 @@ impl Shared {
     }
 
     fn fail(&self, writer: &mut Writer, error: &DiskError) -> Offline {
-        let offline = self.go_offline(error);
+        let offline = self.go_offline(Offline::because(error));
+        self.tell_offline(writer, &offline);
+        offline
+    }
+
+    /// Whether the writer may go on; if not, the observer hears of it, and nothing after it.
+    fn check_writer(&self, writer: &mut Writer) -> Result<(), Offline> {
+        self.check_online().inspect_err(|offline| self.tell_offline(writer, offline))
+    }
+
+    /// Lets go of everything that would have been written, and of the observer.
+    pub(super) fn tell_offline(&self, writer: &mut Writer, offline: &Offline) {
         writer.batch = Vec::new();
         if let Some(observer) = writer.observer.take() {
-            observer.offline(&offline);
+            observer.offline(offline);
         }
-        offline
     }
 }

@@ -1,5 +1,7 @@
 //! Full disks, failing disks, long frames.
 
+use std::sync::OnceLock;
+
 use super::*;
 
 #[test]
@@ -86,13 +88,36 @@ fn the_first_failed_operation_is_the_last_one() {
 
 #[test]
 fn another_part_can_take_the_directory_offline() {
-    let driven = Driven::open(&SimDisk::new(1), options()).unwrap();
+    let mut driven = Driven::open(&SimDisk::new(1), options()).unwrap();
     let lsn = driven.journal.submit(append(0, 1)).unwrap();
-    let error = DiskError::NotFound { op: crate::disk::Op::Sync, path: "/d/segment".into() };
-    let offline = driven.journal.take_offline(&error);
+    let offline = driven.journal.take_offline(Offline { reason: "a segment failed".into() });
     assert_eq!(driven.journal.durable(lsn).wait(), Err(offline.clone()));
     assert_eq!(driven.journal.offline(), Some(offline.clone()));
+    assert_eq!(driven.pump(), Err(offline.clone()));
     assert_eq!(*driven.witness.offline.lock(), [offline]);
+}
+
+#[test]
+fn a_group_that_is_being_written_when_another_part_fails_is_not_acknowledged() {
+    let disk = SimDisk::new(1);
+    let recovery = Recovery::open(Arc::new(disk.clone()), options()).unwrap();
+    let witness = Arc::new(Witness::default());
+    let journal: Arc<OnceLock<Journal>> = Arc::default();
+    let failing = Arc::clone(&journal);
+    // The writer draws a generation in the middle of its work, with its lock held.
+    let entropy: Entropy = Box::new(move || {
+        failing.get().unwrap().take_offline(Offline { reason: "a segment failed".into() });
+        7
+    });
+    let opened = recovery.start(entropy, Arc::clone(&witness) as Arc<dyn GroupObserver>).unwrap();
+    let journal = journal.get_or_init(|| opened);
+    let lsn = journal.submit(append(0, 1)).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "only the beginning of this test's own time")]
+    let offline = journal.pump(Instant::now()).unwrap_err();
+    assert_eq!(&*offline.reason, "a segment failed");
+    assert_eq!(journal.durable(lsn).wait(), Err(offline.clone()));
+    assert_eq!(journal.synced(), Lsn::new(0));
+    assert_eq!(*witness.offline.lock(), [offline]);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The command against a cluster of its own: `ottla dev`, in another process, as a person runs the two.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use assert_cmd::Command as Assert;
 use serde_json::Value;
@@ -21,33 +23,25 @@ struct Dev {
 }
 
 impl Dev {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a deadline for a process, and a pause between two looks at its file"
-    )]
     fn start(folder: &Path) -> Self {
-        let ready = folder.join("ready");
         let mut process = Command::new(env!("CARGO_BIN_EXE_ottla"))
             .args(["dev", "--kafka-port", "0", "--http-port", "0"])
             .arg("--data-dir")
             .arg(folder.join("data"))
-            .arg("--ready-file")
-            .arg(&ready)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("the command is built with its tests");
-        let deadline = Instant::now() + PATIENCE;
+        let stdout = BufReader::new(process.stdout.take().expect("piped"));
+        let (told, lines) = channel();
+        // Reads to the end: a full pipe would stop the broker.
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).for_each(|line| drop(told.send(line))));
         loop {
-            let bootstrap = std::fs::read_to_string(&ready).unwrap_or_default();
-            if !bootstrap.trim().is_empty() {
-                let shell = Shell { bootstrap: bootstrap.trim().to_owned() };
-                return Self { process, shell };
+            let line = lines.recv_timeout(PATIENCE).expect("ottla dev says that it is ready");
+            if let Some(bootstrap) = line.strip_prefix("ready: bootstrap ") {
+                return Self { process, shell: Shell { bootstrap: bootstrap.to_owned() } };
             }
-            assert_eq!(process.try_wait().expect("a child"), None, "ottla dev ended before it was ready");
-            assert!(Instant::now() < deadline, "ottla dev is not ready after {PATIENCE:?}");
-            std::thread::sleep(Duration::from_millis(10));
         }
     }
 

@@ -11,6 +11,7 @@ mod files;
 pub mod identity;
 pub mod index;
 pub mod journal;
+mod names;
 pub mod partition;
 mod phase;
 mod producers;

@@ -204,10 +204,6 @@ impl Partition {
         &self.name
     }
 
-    pub(crate) fn shared_name(&self) -> &Arc<str> {
-        &self.name
-    }
-
     /// Its index within the topic.
     pub fn index(&self) -> PartitionIndex {
         self.place.id.partition

@@ -15,6 +15,7 @@ use crate::config::LogConfig;
 use crate::disk::{Disk, count, counters};
 use crate::files::FilePool;
 use crate::journal::{Frame, GroupObserver, Journal, Kind, Offline};
+use crate::names::Names;
 use crate::partition::Partition;
 
 /// How far a partition's log is durable.
@@ -113,6 +114,7 @@ pub(crate) struct Shared {
     pub(crate) journal: OnceLock<Journal>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) stats: Arc<StoreStats>,
+    pub(crate) names: Names,
     pub(crate) partitions: RwLock<HashMap<TopicPartition, Arc<Partition>>>,
     /// Deleted, but their files are still there.
     pub(crate) leaving: Mutex<HashMap<TopicPartition, Arc<Partition>>>,
@@ -200,6 +202,7 @@ impl Shared {
             journal: OnceLock::new(),
             observer,
             stats: Arc::default(),
+            names: Names::default(),
             partitions: RwLock::default(),
             leaving: Mutex::default(),
             queue: Mutex::default(),

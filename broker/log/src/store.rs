@@ -203,17 +203,10 @@ impl LogDir {
         let frame = Frame::create(id, start, epoch, Bytes::copy_from_slice(topic.as_bytes()));
         let lsn = self.shared.journal()?.submit(frame)?;
         *structure = lsn;
-        let name = self.name_of(topic);
+        let name = self.shared.names.share(topic);
         let partition = Partition::new(&self.shared, id, name, Beginning::empty(epoch, start, lsn));
         self.shared.partitions.write().insert(id, Arc::clone(&partition));
         Ok(partition)
-    }
-
-    /// A topic's name, shared with its other partitions.
-    fn name_of(&self, topic: &str) -> Arc<str> {
-        let partitions = self.shared.partitions.read();
-        let known = partitions.values().find(|partition| partition.name() == topic);
-        known.map_or_else(|| Arc::from(topic), |partition| Arc::clone(partition.shared_name()))
     }
 
     /// Ends a partition: it takes no appends and no reads from now on. Its files go once the tombstone is durable.

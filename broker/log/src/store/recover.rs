@@ -3,7 +3,7 @@
 //! Owns what replayed frames do to the set of partitions, in LSN order, and what is reported about it. With a sound
 //! catalogue nothing is opened for a partition that the journal does not mention.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -104,13 +104,12 @@ fn load(shared: &Arc<Shared>, boot: [u8; 16], recovered: &mut Recovered) -> Resu
         shared.request_catalogue();
         return Ok(Summary::default());
     };
-    let mut names: HashMap<String, Arc<str>> = HashMap::new();
     let mut opted_out = Vec::new();
     {
         let mut partitions = shared.partitions.write();
         for entry in entries {
-            let name = names.entry(entry.name.clone()).or_insert_with(|| Arc::from(entry.name.as_str()));
-            let partition = Partition::new(shared, entry.id, Arc::clone(name), beginning(&entry));
+            let name = shared.names.share(&entry.name);
+            let partition = Partition::new(shared, entry.id, name, beginning(&entry));
             if entry.opted_out {
                 opted_out.push(Arc::clone(&partition));
             }
@@ -253,7 +252,7 @@ impl Replay<'_> {
             return;
         }
         let beginning = Beginning::empty(frame.epoch.max(LeaderEpoch::NONE), frame.base, lsn);
-        let partition = Partition::new(self.shared, frame.partition, Arc::from(name), beginning);
+        let partition = Partition::new(self.shared, frame.partition, self.shared.names.share(&name), beginning);
         partitions.insert(frame.partition, partition);
     }
 

@@ -39,7 +39,7 @@ pub(super) fn scan(shared: &Arc<Shared>) -> Result<Vec<String>, DiskError> {
         match PartitionRecord::decode(&record) {
             Ok(record) => {
                 let found = scan_folder(&*shared.disk, &entry.name, &record)?;
-                let (id, name) = (record.id, Arc::from(record.name.as_str()));
+                let (id, name) = (record.id, shared.names.share(&record.name));
                 let reindex = found.reindex;
                 let partition = Partition::new(shared, id, name, found.beginning);
                 partition.state.lock().reindex = reindex;

@@ -11,11 +11,11 @@ use ottla_core::types::Lsn;
 
 use crate::config::LogConfig;
 use crate::disk::{DiskError, Open, count};
-use crate::partition::record::{FILE, PartitionRecord};
+use crate::partition::record::{BYTES_MAX, FILE, PartitionRecord};
 use crate::partition::{Io, Partition, State, Unsummed};
 use crate::phase;
-use crate::segment::Segment;
 use crate::segment::write::{SegmentWriter, Settings};
+use crate::segment::{Kind, Segment};
 use crate::tail::TailBatch;
 
 /// How much one step takes out of the tail.
@@ -141,6 +141,10 @@ impl Partition {
     fn make_folder(&self, io: &mut Io, record: &PartitionRecord) -> Result<(), DiskError> {
         let disk = &self.shared.disk;
         disk.create_dir(&self.place.folder)?;
+        if !self.owns_folder()? {
+            self.move_aside()?;
+            disk.create_dir(&self.place.folder)?;
+        }
         let path = format!("{}/{FILE}", self.place.folder);
         match disk.open(&path, Open::CreateNew) {
             Ok(file) => file.write_at(0, &[IoSlice::new(&record.encode())])?,
@@ -150,6 +154,29 @@ impl Partition {
         io.folder = true;
         io.names_changed = true;
         Ok(())
+    }
+
+    /// Whether what lies in the folder may be overwritten: it is this partition's, or nothing of it was ever flushed.
+    fn owns_folder(&self) -> Result<bool, DiskError> {
+        let disk = &self.shared.disk;
+        let record = disk.read_file(&format!("{}/{FILE}", self.place.folder), BYTES_MAX)?;
+        if record.is_some_and(|bytes| PartitionRecord::decode(&bytes).is_ok_and(|record| record.id == self.id())) {
+            return Ok(true);
+        }
+        let entries = disk.list(&self.place.folder)?;
+        Ok(!entries.iter().any(|entry| entry.name.ends_with(Kind::Sum.suffix())))
+    }
+
+    /// The folder holds flushed segments and does not say that they are this partition's: whatever they are, they are
+    /// kept for who can read them (S3).
+    fn move_aside(&self) -> Result<(), DiskError> {
+        let disk = &self.shared.disk;
+        let taken = disk.list("")?.into_iter().map(|entry| entry.name).collect::<std::collections::BTreeSet<_>>();
+        let free = (1_u32..).map(|n| format!("{}.{n}{UNREADABLE_SUFFIX}", self.place.folder));
+        let Some(to) = free.into_iter().find(|name| !taken.contains(name)) else { return Ok(()) }; // of 2^32
+        tracing::error!(folder = %self.place.folder, %to, "a folder that cannot be read is moved out of the way");
+        disk.rename(&self.place.folder, &to)?;
+        disk.sync_dir("")
     }
 
     /// What `partition.state` says now.
@@ -198,6 +225,8 @@ impl Partition {
     }
 }
 
+/// Ends the name of a folder that stood where a partition had to begin, and could not be read.
+pub(crate) const UNREADABLE_SUFFIX: &str = "-unreadable";
 /// Ends the name of a folder whose partition has a durable tombstone.
 pub(crate) const DELETED_SUFFIX: &str = "-delete";
 

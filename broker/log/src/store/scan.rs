@@ -14,10 +14,10 @@ use crate::damage::DamagedRange;
 use crate::disk::{Disk, DiskError, DiskFile, Open};
 use crate::epochs::Epochs;
 use crate::partition::record::{BYTES_MAX, FILE, PartitionRecord};
-use crate::partition::write::DELETED_SUFFIX;
+use crate::partition::write::{DELETED_SUFFIX, UNREADABLE_SUFFIX};
 use crate::partition::{Beginning, Partition};
 use crate::segment::scan::{Found, Scanner};
-use crate::segment::{Kind, Segment, file_name, parse_log_name};
+use crate::segment::{Kind, Segment, file_name, folder, parse_log_name};
 use crate::shared::Shared;
 use crate::sum::{ENTRY_BYTES, HEAD_BYTES, SumId, decode_entries};
 
@@ -29,6 +29,10 @@ pub(super) fn scan(shared: &Arc<Shared>) -> Result<Vec<String>, DiskError> {
             shared.trash.lock().push(entry.name);
             continue;
         }
+        if entry.name.ends_with(UNREADABLE_SUFFIX) {
+            unreadable.push(entry.name);
+            continue;
+        }
         let Some(record) = shared.disk.read_file(&format!("{}/{FILE}", entry.name), BYTES_MAX)? else {
             if has_segments(&*shared.disk, &entry.name)? {
                 tracing::error!(folder = entry.name, "a folder with segments does not say whose it is");
@@ -37,6 +41,10 @@ pub(super) fn scan(shared: &Arc<Shared>) -> Result<Vec<String>, DiskError> {
             continue;
         };
         match PartitionRecord::decode(&record) {
+            Ok(record) if folder(&record.name, record.id.partition) != entry.name => {
+                tracing::error!(folder = entry.name, id = %record.id, "a folder has the {FILE} of another one");
+                unreadable.push(entry.name);
+            }
             Ok(record) => {
                 let found = scan_folder(&*shared.disk, &entry.name, &record)?;
                 let (id, name) = (record.id, shared.names.share(&record.name));
@@ -113,7 +121,8 @@ pub(crate) fn scan_folder(disk: &dyn Disk, folder: &str, record: &PartitionRecor
         let last = flushed[at + 1..].iter().all(|&covered| covered == 0);
         let place = Place { base, covered: flushed[at], next: bases.get(at + 1).copied(), last };
         // A segment that lies below the log start as a whole was about to be removed; trimming does that.
-        let known = scanned.beginning.segments.last().map_or(base, |segment| segment.written.end);
+        let before = scanned.beginning.segments.last();
+        let known = before.map_or(record.log_start.min(base), |segment| segment.written.end);
         if base > known && base > record.log_start {
             if flushed[at..].iter().all(|&covered| covered == 0) {
                 scanned.cut.extend(&bases[at..]);
@@ -162,7 +171,7 @@ impl ScannedFolder {
         let limit = u32::try_from(log.len()?).unwrap_or(u32::MAX);
         let mut torn = false;
         let mut segment = Segment::empty(base);
-        let mut scanner = Scanner::new(&*log, limit.max(covered), 0, base);
+        let mut scanner = Scanner::new(&*log, limit.max(covered), 0, base).exact();
         while let Some(found) = scanner.step()? {
             match found {
                 Found::Batch { position, header, .. } => {

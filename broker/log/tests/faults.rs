@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by ending")]
 
 mod faults {
+    pub(crate) mod damage;
     pub(crate) mod journal;
     pub(crate) mod kit;
     pub(crate) mod offline;

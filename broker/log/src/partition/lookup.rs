@@ -3,6 +3,8 @@
 //! Owns the walk from segments through batches to records. Here, and only here, a batch is opened for a client's
 //! question, with a bound on what comes out of it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ottla_core::types::{LeaderEpoch, Offset, Timestamp};
 use ottla_wire::record::{BatchView, RecordIter};
@@ -26,7 +28,11 @@ impl Partition {
     ///
     /// # Errors
     /// What the disk said.
-    pub fn offset_for_timestamp(&self, timestamp: Timestamp, upto: Offset) -> Result<Option<TimedOffset>, DiskError> {
+    pub fn offset_for_timestamp(
+        self: &Arc<Self>,
+        timestamp: Timestamp,
+        upto: Offset,
+    ) -> Result<Option<TimedOffset>, DiskError> {
         let (segments, start, written) = {
             let state = self.state.lock();
             (state.segments.clone(), state.log_start, state.written_end)
@@ -34,7 +40,10 @@ impl Partition {
         let wanted = |segment: &&Segment| segment.written.max_timestamp >= timestamp && segment.written.end > start;
         for segment in segments.iter().filter(wanted) {
             let reading = Reading { pool: &self.shared.pool, place: &self.place, segment };
-            let begin = reading.locate_time(timestamp)?;
+            let begin = reading.locate_time(timestamp)?.unwrap_or_else(|| {
+                self.distrust_index(segment.base);
+                Start::front(segment.base)
+            });
             let found = self.walk(segment, begin, |header, bytes| {
                 if header.base >= upto {
                     return Some(None);
@@ -66,7 +75,7 @@ impl Partition {
     ///
     /// # Errors
     /// What the disk said.
-    pub fn max_timestamp(&self, upto: Offset) -> Result<Option<TimedOffset>, DiskError> {
+    pub fn max_timestamp(self: &Arc<Self>, upto: Offset) -> Result<Option<TimedOffset>, DiskError> {
         let largest = {
             let state = self.state.lock();
             let live = state.segments.iter().filter(|segment| segment.written.end > state.log_start);
@@ -84,7 +93,7 @@ impl Partition {
         }
     }
 
-    fn largest_by_walk(&self, upto: Offset) -> Result<Option<TimedOffset>, DiskError> {
+    fn largest_by_walk(self: &Arc<Self>, upto: Offset) -> Result<Option<TimedOffset>, DiskError> {
         let (segments, start) = {
             let state = self.state.lock();
             (state.segments.clone(), state.log_start)

@@ -152,7 +152,10 @@ impl Partition {
         let reading = Reading { pool: &self.shared.pool, place: &self.place, segment };
         let start = match start {
             Some(start) => start,
-            None => reading.locate(wanted.from)?,
+            None => reading.locate(wanted.from)?.unwrap_or_else(|| {
+                self.distrust_index(segment.base);
+                Start::front(segment.base)
+            }),
         };
         let got = reading.batches(start, wanted)?;
         if got.suspicious {
@@ -255,7 +258,7 @@ impl Partition {
     }
 
     /// The index led astray: the segment threads rebuild it.
-    fn distrust_index(self: &Arc<Self>, base: Offset) {
+    pub(crate) fn distrust_index(self: &Arc<Self>, base: Offset) {
         {
             let mut state = self.state.lock();
             state.cursors.retain(|known| known.base != base);

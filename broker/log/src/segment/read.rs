@@ -203,58 +203,59 @@ impl Reading<'_> {
         }))
     }
 
-    /// Where to begin looking for `from`, by the index if it is sound.
-    pub(crate) fn locate(&self, from: Offset) -> Result<Start, DiskError> {
+    /// Where to begin looking for `from`, by the index if it is sound; `None` if it is not, and the front will do.
+    pub(crate) fn locate(&self, from: Offset) -> Result<Option<Start>, DiskError> {
         let front = Start::front(self.segment.base);
         let base = self.segment.base;
         let count = self.segment.written.index_entries;
         if count == 0 || from <= base {
-            return Ok(front);
+            return Ok(Some(front));
         }
         let file = match self.pool.read(self.place, base, Kind::Index) {
-            Err(error) if error.is_not_found() => return Ok(front),
+            Err(error) if error.is_not_found() => return Ok(None),
             other => other?,
         };
         let found = match index::search(&*file, base, count, |entry: &OffsetEntry| entry.offset <= from) {
             Ok(found) => found,
-            Err(DiskError::Short { .. }) => return Ok(front),
+            Err(DiskError::Short { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Some(entry) = found.filter(|entry| entry.offset <= from) else { return Ok(front) };
+        let Some(entry) = found.filter(|entry| entry.offset <= from) else { return Ok(Some(front)) };
         match self.header_at(entry.position)? {
-            Some(header) if header.last() == entry.offset => Ok(Start::at(entry.position, header.base)),
-            Some(_) | None => Ok(front),
+            Some(header) if header.last() == entry.offset => Ok(Some(Start::at(entry.position, header.base))),
+            Some(_) | None => Ok(None),
         }
     }
 
-    /// Where to begin looking for the first record that is not older than `timestamp`.
-    pub(crate) fn locate_time(&self, timestamp: Timestamp) -> Result<Start, DiskError> {
+    /// Where to begin looking for the first record that is not older than `timestamp`; `None` as
+    /// [`Reading::locate`] has it.
+    pub(crate) fn locate_time(&self, timestamp: Timestamp) -> Result<Option<Start>, DiskError> {
         let front = Start::front(self.segment.base);
         let base = self.segment.base;
         let count = self.segment.written.time_entries;
         if count == 0 {
-            return Ok(front);
+            return Ok(Some(front));
         }
         let file = match self.pool.read(self.place, base, Kind::TimeIndex) {
-            Err(error) if error.is_not_found() => return Ok(front),
+            Err(error) if error.is_not_found() => return Ok(None),
             other => other?,
         };
         let found = match index::search(&*file, base, count, |entry: &TimeEntry| entry.timestamp < timestamp) {
             Ok(found) => found,
-            Err(DiskError::Short { .. }) => return Ok(front),
+            Err(DiskError::Short { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Some(entry) = found.filter(|entry| entry.timestamp < timestamp) else { return Ok(front) };
-        let start = self.locate(entry.offset)?;
+        let Some(entry) = found.filter(|entry| entry.timestamp < timestamp) else { return Ok(Some(front)) };
+        let Some(start) = self.locate(entry.offset)? else { return Ok(None) };
         let log = self.pool.read(self.place, base, Kind::Log)?;
         let mut scanner = Scanner::new(&*log, self.segment.written.bytes, start.position, base);
         while let Some(Found::Batch { header, position, .. }) = scanner.step()? {
             if header.last() >= entry.offset {
                 let named = header.last() == entry.offset && header.max_timestamp == entry.timestamp;
-                return Ok(if named { Start::at(position, header.base) } else { front });
+                return Ok(named.then(|| Start::at(position, header.base)));
             }
         }
-        Ok(front)
+        Ok(None)
     }
 
     fn header_at(&self, position: u32) -> Result<Option<Header>, DiskError> {
@@ -274,6 +275,7 @@ impl Reading<'_> {
         while let Some(found) = scanner.step()? {
             if let Found::Batch { header, position, .. } = found
                 && header.base > bad.expected
+                && header.end() <= self.segment.written.end
             {
                 return Ok((header.base, Some(position)));
             }

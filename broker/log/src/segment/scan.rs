@@ -42,6 +42,8 @@ pub(crate) struct Scanner<'a> {
     position: u32,
     /// No batch may begin below this offset.
     expected: Offset,
+    /// The batch before was sound, or the segment begins here: the next one follows on without a gap.
+    exact: bool,
     window: Bytes,
     window_at: u32,
 }
@@ -49,7 +51,12 @@ pub(crate) struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     /// Begins at `position`, where a batch at or past `expected` should begin.
     pub(crate) fn new(file: &'a dyn DiskFile, limit: u32, position: u32, expected: Offset) -> Self {
-        Self { file, limit, position, expected, window: Bytes::new(), window_at: 0 }
+        Self { file, limit, position, expected, exact: false, window: Bytes::new(), window_at: 0 }
+    }
+
+    /// The first batch must begin at `expected`.
+    pub(crate) fn exact(self) -> Self {
+        Self { exact: true, ..self }
     }
 
     /// The next batch or damage; `None` at the end.
@@ -61,13 +68,17 @@ impl<'a> Scanner<'a> {
             return Ok(None);
         }
         let position = self.position;
-        if let Some((header, bytes)) = self.batch_at(position)? {
+        if let Some((header, bytes)) = self.batch_at(position)?
+            && self.follows(position, &header)?
+        {
+            self.exact = true;
             self.position = position + header.bytes;
             self.expected = header.end();
             return Ok(Some(Found::Batch { position, header, bytes }));
         }
         let next = self.search(position + 1)?;
         let until = next.unwrap_or(self.limit);
+        self.exact = false;
         self.position = until;
         Ok(Some(Found::Damage { position, until, followed: next.is_some() }))
     }
@@ -81,6 +92,17 @@ impl<'a> Scanner<'a> {
         }
         let bytes = self.bytes_at(position, header.bytes)?;
         Ok(header.check(&bytes).then_some((header, bytes)))
+    }
+
+    /// A base offset is under no checksum of the batch: it is believed where it follows on from the batch before, or,
+    /// behind damage, where the batch behind follows on from it.
+    fn follows(&mut self, position: u32, header: &Header) -> Result<bool, DiskError> {
+        if header.base == self.expected || self.exact {
+            return Ok(header.base == self.expected);
+        }
+        let behind = position + header.bytes;
+        let next = self.bytes_at(behind, (HEADER_BYTES as u32).min(self.limit.saturating_sub(behind)))?;
+        Ok(Header::parse(&next).is_none_or(|next| next.base == header.end()))
     }
 
     /// Where the next sound batch begins, at `from` or behind.

@@ -12,12 +12,18 @@ mod model {
 
 use model::world::{Plan, World};
 
+/// Seeds that found something once.
+const FOUND: [u64; 6] = [21, 40, 45, 58, 69, 117];
+
 fn seeds() -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     if let Some(seed) = number("OTTLA_MODEL_SEED") {
         return vec![seed];
     }
-    (0..number("OTTLA_MODEL_SEEDS").unwrap_or(12)).collect()
+    match number("OTTLA_MODEL_SEEDS") {
+        Some(count) => (0..count).collect(),
+        None => (0..10).chain(FOUND).collect(),
+    }
 }
 
 fn explore(what: &str, plan: Plan) {

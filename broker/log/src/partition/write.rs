@@ -156,14 +156,18 @@ impl Partition {
         Ok(())
     }
 
+    /// Whether the folder says that it is this partition's.
+    fn has_record(&self) -> Result<bool, DiskError> {
+        let record = self.shared.disk.read_file(&format!("{}/{FILE}", self.place.folder), BYTES_MAX)?;
+        Ok(record.is_some_and(|bytes| PartitionRecord::decode(&bytes).is_ok_and(|record| record.id == self.id())))
+    }
+
     /// Whether what lies in the folder may be overwritten: it is this partition's, or nothing of it was ever flushed.
     fn owns_folder(&self) -> Result<bool, DiskError> {
-        let disk = &self.shared.disk;
-        let record = disk.read_file(&format!("{}/{FILE}", self.place.folder), BYTES_MAX)?;
-        if record.is_some_and(|bytes| PartitionRecord::decode(&bytes).is_ok_and(|record| record.id == self.id())) {
+        if self.has_record()? {
             return Ok(true);
         }
-        let entries = disk.list(&self.place.folder)?;
+        let entries = self.shared.disk.list(&self.place.folder)?;
         Ok(!entries.iter().any(|entry| entry.name.ends_with(Kind::Sum.suffix())))
     }
 
@@ -213,7 +217,8 @@ impl Partition {
         self.shared.space.on_flushed(unflushed);
         count(&self.shared.stats.segments_removed, segments.len() as u64);
         // From here on the folder is not this partition's: a flush that is still to come must not write into it.
-        if !std::mem::take(&mut io.folder) {
+        // One whose segments are all gone has a folder that nobody has looked at since the start.
+        if !std::mem::take(&mut io.folder) && !self.has_record()? {
             return Ok(None);
         }
         let to = format!("{}.{}{DELETED_SUFFIX}", self.place.folder, hex(self.id().topic.to_bytes()));

@@ -1,6 +1,6 @@
 //! A directory that was closed in order, and one file of it that is not what it was.
 
-use ottla_core::types::LeaderEpoch;
+use ottla_core::types::{LeaderEpoch, Offset};
 use ottla_log::disk::Disk;
 use ottla_log::store::Recovered;
 
@@ -150,4 +150,26 @@ fn a_folder_that_is_gone_is_damage() {
     disk.remove_dir("orders-1").unwrap();
     let (_, _, loss) = restart(&disk, &content);
     assert_eq!((loss.batches, loss.short.len()), (content[&partition(1)].len(), 0));
+}
+
+#[test]
+fn a_deleted_partition_without_segments_does_not_come_back_with_a_scan() {
+    let (disk, mut content) = Kit::closed();
+    let id = partition(0);
+    let (dir, _, _) = restart(&disk, &content);
+    dir.partition(id).unwrap().delete_records(Offset::new(-1)).unwrap();
+    dir.close().unwrap();
+    drop(dir);
+    content.remove(&id);
+    let disk = disk.crash();
+    let (dir, _, _) = restart(&disk, &content);
+    assert_eq!(dir.partition(id).unwrap().segments(), 0);
+    dir.delete(id).unwrap();
+    dir.close().unwrap();
+    drop(dir);
+    let disk = disk.crash();
+    disk.remove("catalogue").unwrap();
+    disk.remove_dir("journal").unwrap();
+    let (dir, recovered, _) = restart(&disk, &content);
+    assert!(recovered.scanned && dir.partition(id).is_none());
 }

@@ -119,6 +119,20 @@ pub fn read(disk: &dyn Disk) -> Result<Option<Identity>, IdentityError> {
     }
 }
 
+/// The copies that are not what they should be, with their lengths; none for a directory that was never formatted.
+pub(crate) fn unsound_copies(disk: &dyn Disk) -> Result<Vec<(&'static str, u64)>, DiskError> {
+    let (first, second) = (disk.read_file(FILE, BYTES_MAX)?, disk.read_file(COPY, BYTES_MAX)?);
+    if first.is_none() && second.is_none() {
+        return Ok(Vec::new());
+    }
+    let sound = [&first, &second].map(|copy| copy.as_ref().and_then(|bytes| decode(bytes).ok()));
+    // The first copy is written first, so of two that differ it is the newer one.
+    let newest = sound[0].or(sound[1]);
+    let copies = [(FILE, first, sound[0]), (COPY, second, sound[1])];
+    let wrong = copies.into_iter().filter(|(_, _, identity)| identity.is_none() || *identity != newest);
+    Ok(wrong.map(|(file, bytes, _)| (file, bytes.map_or(0, |bytes| bytes.len() as u64))).collect())
+}
+
 /// Makes `identity` durable, one copy after the other.
 ///
 /// # Errors

@@ -31,7 +31,7 @@ mod scan;
 
 pub use crate::shared::{Deaf, Observer, StoreStats, SyncedEnd};
 pub use recover::{Recovered, Suspicion};
-pub(crate) use scan::scan_folder;
+pub(crate) use scan::{covered, scan_folder};
 
 use background::Threads;
 

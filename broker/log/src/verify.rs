@@ -19,6 +19,10 @@ use crate::segment::{Kind, file_name, folder, parse_log_name};
 use crate::store::scan_folder;
 use crate::sum::{CHUNK_BYTES, HEAD_BYTES, SumId, decode_entries};
 
+mod expected;
+
+use expected::{Listed, against_catalogue, against_copies};
+
 /// A place in a file that is not what was written there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BadBytes {
@@ -59,6 +63,8 @@ pub struct PartitionReport {
     pub damaged_offsets: Vec<DamagedRange>,
     /// Where the damage lies.
     pub bad_bytes: Vec<BadBytes>,
+    /// Where hints are wrong: nobody believes them, and they are rebuilt. No damage.
+    pub stale_hints: Vec<BadBytes>,
 }
 
 /// What was found of the catalogue.
@@ -101,6 +107,8 @@ pub struct Report {
     pub partitions: Vec<PartitionReport>,
     /// Folders that do not say whose they are.
     pub unreadable_folders: Vec<String>,
+    /// What is wrong with files of the directory itself.
+    pub bad_files: Vec<BadBytes>,
 }
 
 impl Report {
@@ -108,7 +116,8 @@ impl Report {
     pub fn is_sound(&self) -> bool {
         let whole =
             |partition: &PartitionReport| partition.damaged_offsets.is_empty() && partition.bad_bytes.is_empty();
-        self.journal.holes.is_empty() && self.unreadable_folders.is_empty() && self.partitions.iter().all(whole)
+        let files = self.unreadable_folders.is_empty() && self.bad_files.is_empty();
+        self.journal.holes.is_empty() && files && self.partitions.iter().all(whole)
     }
 }
 
@@ -142,7 +151,7 @@ pub struct Progress<'a> {
 /// # Errors
 /// [`VerifyError`]; damage is none, it is in the report.
 pub fn verify(disk: &Arc<dyn Disk>, mut progress: impl FnMut(Progress<'_>)) -> Result<Report, VerifyError> {
-    let (catalogue, mut found) = from_catalogue(&**disk)?;
+    let (catalogue, listed, mut found) = from_catalogue(&**disk)?;
     let folders: Vec<String> = disk
         .list("")?
         .into_iter()
@@ -153,7 +162,8 @@ pub fn verify(disk: &Arc<dyn Disk>, mut progress: impl FnMut(Progress<'_>)) -> R
     for (done, name) in folders.iter().enumerate() {
         progress(Progress { done, total: folders.len(), folder: name });
         match check_folder(&**disk, name) {
-            Ok(Folder::Partition(report)) => {
+            Ok(Folder::Partition(mut report)) => {
+                against_catalogue(&**disk, &listed, name, &mut report)?;
                 found.insert(report.id, *report);
             }
             Ok(Folder::Unreadable) => unreadable_folders.push(name.clone()),
@@ -165,17 +175,18 @@ pub fn verify(disk: &Arc<dyn Disk>, mut progress: impl FnMut(Progress<'_>)) -> R
     let journal = check_journal(disk, &mut found)?;
     let mut partitions: Vec<PartitionReport> = found.into_values().collect();
     partitions.sort_by(|a, b| (&a.name, a.id.partition).cmp(&(&b.name, b.id.partition)));
-    Ok(Report { catalogue, journal, partitions, unreadable_folders })
+    let bad_files = against_copies(&**disk)?;
+    Ok(Report { catalogue, journal, partitions, unreadable_folders, bad_files })
 }
 
 type Found = BTreeMap<TopicPartition, PartitionReport>;
 
-fn from_catalogue(disk: &dyn Disk) -> Result<(CatalogueReport, Found), VerifyError> {
+fn from_catalogue(disk: &dyn Disk) -> Result<(CatalogueReport, Listed, Found), VerifyError> {
     let Some((summary, entries)) = catalogue::read(disk)? else {
-        return Ok((CatalogueReport::Unusable, Found::new()));
+        return Ok((CatalogueReport::Unusable, Listed::new(), Found::new()));
     };
     let report = CatalogueReport::Sound { partitions: entries.len(), clean: summary.clean };
-    let mut found = Found::new();
+    let (mut listed, mut found) = (Listed::new(), Found::new());
     for entry in entries {
         // One whose segments are listed but whose folder is gone has lost them.
         let end = entry.segments.last().map_or(entry.log_start, |segment| segment.flushed.end);
@@ -184,8 +195,9 @@ fn from_catalogue(disk: &dyn Disk) -> Result<(CatalogueReport, Found), VerifyErr
         (report.log_end, report.segment_end) = (end, end);
         report.damaged_offsets.extend(lost);
         found.insert(entry.id, report);
+        listed.insert(entry.id, entry.segments);
     }
-    Ok((report, found))
+    Ok((report, listed, found))
 }
 
 fn empty(id: TopicPartition, name: String, start: Offset) -> PartitionReport {
@@ -202,6 +214,7 @@ fn empty(id: TopicPartition, name: String, start: Offset) -> PartitionReport {
         unflushed_bytes: 0,
         damaged_offsets: Vec::new(),
         bad_bytes: Vec::new(),
+        stale_hints: Vec::new(),
     }
 }
 

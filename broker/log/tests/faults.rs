@@ -9,4 +9,5 @@ mod faults {
     pub(crate) mod kit;
     pub(crate) mod offline;
     pub(crate) mod refusals;
+    pub(crate) mod verify;
 }

@@ -101,7 +101,7 @@ impl Kit {
         kit.dir.close().unwrap();
         let Self { disk, dir, content, .. } = kit;
         drop(dir);
-        (disk.crash(), content)
+        (disk.kill(), content)
     }
 
     /// Acked batches in two epochs, over several segments of each partition.

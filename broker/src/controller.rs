@@ -5,6 +5,7 @@
 //! `Handle`; what it answers is durable and served here.
 
 mod codes;
+mod copies;
 mod handle;
 mod producer_ids;
 mod shell;
@@ -19,6 +20,7 @@ use ottla_core::controller::error::{RegisterError, Standing};
 use ottla_core::controller::{Config, DocumentId, Machine, Registration, SessionId, document};
 use ottla_core::metadata::{Endpoint, Image};
 use ottla_core::types::{BrokerId, ClusterId, DirectoryId, Incarnation};
+use ottla_log::store::Observer;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +33,7 @@ use crate::metadata::MetadataCell;
 use crate::partitions::Partitions;
 
 pub use codes::{AlteredResource, alter_config_code, create_partitions_code, create_topic_code, delete_topic_code};
+pub use copies::{Copies, CopiesError};
 pub use handle::{Handle, explicit, fresh_topic_id};
 pub use shell::Site;
 
@@ -58,6 +61,9 @@ pub enum StartError {
          nothing is created or deleted until it is restored"
     )]
     MetadataGone(ClusterId),
+    /// The data directory's copies of the metadata cannot be used.
+    #[error(transparent)]
+    Copies(#[from] CopiesError),
     /// The documents of a new cluster could not be created.
     #[error("create the metadata of a new cluster: {0}")]
     Init(String),
@@ -95,6 +101,8 @@ pub struct Setup {
     pub recorded: Incarnation,
     /// Where metadata is kept.
     pub coordination: Arc<dyn Coordination>,
+    /// Copies of that metadata in the data directory.
+    pub copies: Copies,
     /// What is done with images.
     pub site: Box<dyn Site>,
     /// Time.
@@ -117,6 +125,8 @@ pub async fn start(
     let table = data.take_metadata().ok_or(StartError::InUse)?;
     let coordination = blocking(move || Embedded::new(table)).await?;
     let identity = data.identity();
+    let disk = Arc::clone(data.disk());
+    let copies = blocking(move || Copies::open(disk, identity.cluster)).await?;
     let applier = Applier::new(config.id(), Arc::clone(&data.log), Arc::clone(partitions), Arc::clone(metadata));
     let setup = Setup {
         me: config.id(),
@@ -127,7 +137,8 @@ pub async fn start(
         directory: identity.directory,
         recorded: identity.incarnation,
         coordination: Arc::new(coordination),
-        site: Box::new(Here(applier)),
+        copies,
+        site: Box::new(Here { applier, partitions: Arc::clone(partitions) }),
         clock: Clock,
     };
     let data = Arc::clone(data);
@@ -136,11 +147,18 @@ pub async fn start(
 }
 
 /// This broker's partitions, brought in line with images.
-struct Here(Applier);
+struct Here {
+    applier: Applier,
+    partitions: Arc<Partitions>,
+}
 
 impl Site for Here {
     fn apply(&mut self, image: Arc<Image>) -> Result<(), String> {
-        self.0.apply(image).map_err(|error| error.to_string())
+        self.applier.apply(image).map_err(|error| error.to_string())
+    }
+
+    fn fail(&mut self, reason: &str) {
+        Observer::offline(&*self.partitions, reason);
     }
 }
 
@@ -200,7 +218,7 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> (Ha
         cluster: setup.cluster,
         broker: setup.config.clone(),
         lease: LEASE_TERM,
-        floor: BTreeMap::new(),
+        floor: setup.copies.floor(),
     });
     let (progress, watched) = watch::channel(Progress::Waiting);
     let (asks, asked) = mpsc::channel(QUEUE);
@@ -210,6 +228,8 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> (Ha
         coordination: setup.coordination,
         lease: LEASE.to_owned(),
         holder: Holder(format!("{}/{session:?}", setup.me)),
+        copies: setup.copies,
+        session,
         site: setup.site,
         progress,
         machine,

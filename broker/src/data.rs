@@ -214,6 +214,11 @@ impl Data {
         Ok(())
     }
 
+    /// The files of the directory.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
     /// The table of metadata documents; once.
     pub fn take_metadata(&self) -> Option<RocksTable> {
         self.metadata.lock().take()

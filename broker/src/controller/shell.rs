@@ -8,16 +8,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use ottla_coordination::{Coordination, Expected, Holder, LeaseError, Put, PutError};
 use ottla_core::controller::{
     Answer, Document, DocumentId, Effect, Effects, Event, LeaseCall, LeaseSeen, Machine, ReadOutcome, Request,
-    RequestId, Write, WriteOutcome,
+    RequestId, SessionId, Write, WriteOutcome,
 };
 use ottla_core::metadata::Image;
 use ottla_core::types::{BrokerId, TopicId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::copies::{Copies, CopiesError};
 use crate::clock::Clock;
 
 /// After what time an image that could not be served here is tried again.
@@ -49,6 +51,9 @@ pub trait Site: Send {
     /// # Errors
     /// Why it cannot; the image is not in force then, and is offered again.
     fn apply(&mut self, image: Arc<Image>) -> Result<(), String>;
+
+    /// The data directory cannot be written any more (S2).
+    fn fail(&mut self, _reason: &str) {}
 }
 
 /// Everything that the thread works with.
@@ -58,6 +63,8 @@ pub(super) struct Shell {
     pub(super) coordination: Arc<dyn Coordination>,
     pub(super) lease: String,
     pub(super) holder: Holder,
+    pub(super) copies: Copies,
+    pub(super) session: SessionId,
     pub(super) site: Box<dyn Site>,
     pub(super) progress: watch::Sender<Progress>,
     machine: Machine,
@@ -87,6 +94,8 @@ pub(super) struct Parts {
     pub(super) coordination: Arc<dyn Coordination>,
     pub(super) lease: String,
     pub(super) holder: Holder,
+    pub(super) copies: Copies,
+    pub(super) session: SessionId,
     pub(super) site: Box<dyn Site>,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) machine: Machine,
@@ -100,6 +109,8 @@ impl Shell {
             coordination: parts.coordination,
             lease: parts.lease,
             holder: parts.holder,
+            copies: parts.copies,
+            session: parts.session,
             site: parts.site,
             progress: parts.progress,
             machine: parts.machine,
@@ -229,9 +240,16 @@ impl Shell {
         }
     }
 
-    fn read(&self, document: DocumentId) -> ReadOutcome {
+    fn read(&mut self, document: DocumentId) -> ReadOutcome {
         match self.coordination.get(&document.to_string()) {
             Ok(Some(found)) => match ottla_rpc::decode(&found.content) {
+                // A write of ours whose answer was lost: it is about to be acted on. What others wrote is claimed first.
+                Ok(document) if document.header().write.session == self.session => {
+                    match self.keep(vec![(&document, found.content)]) {
+                        Ok(()) => ReadOutcome::Found(document, found.revision),
+                        Err(()) => ReadOutcome::Failed,
+                    }
+                }
                 Ok(document) => ReadOutcome::Found(document, found.revision),
                 Err(error) => ReadOutcome::Unreadable(error.to_string()),
             },
@@ -252,10 +270,16 @@ impl Shell {
             content: ottla_rpc::encode(&write.content),
             expected: Expected::At(write.expected.clone()),
         };
-        let results = self.coordination.put(writes.iter().map(put).collect());
+        let puts: Vec<Put> = writes.iter().map(put).collect();
+        let contents: Vec<_> = puts.iter().map(|put| put.content.clone()).collect();
+        let results = self.coordination.put(puts);
+        let done = writes.iter().zip(contents).zip(&results).filter(|(_, result)| result.is_ok());
+        let kept = self.keep(done.map(|((write, content), _)| (&write.content, content)).collect());
         for (write, result) in writes.iter().zip(results) {
             let document = write.content.id();
             let outcome = match result {
+                // It took effect, but must not be acted on.
+                Ok(_) if kept.is_err() => WriteOutcome::Unknown,
                 Ok(revision) => WriteOutcome::Done(revision),
                 Err(PutError::Conflict) => WriteOutcome::Conflict,
                 Err(PutError::NotDone(reason)) => {
@@ -268,6 +292,19 @@ impl Shell {
                 }
             };
             self.events.push_back(Event::Wrote { document, write: write.id(), outcome });
+        }
+    }
+
+    /// Has copies of documents in the data directory before anything is done for them.
+    fn keep(&mut self, documents: Vec<(&Document, Bytes)>) -> Result<(), ()> {
+        match self.copies.keep(documents.into_iter()) {
+            Ok(()) => Ok(()),
+            Err(CopiesError::Stopped(_)) => Err(()),
+            Err(error) => {
+                tracing::error!(%error, "metadata is not acted on any more");
+                self.site.fail(&error.to_string());
+                Err(())
+            }
         }
     }
 

@@ -8,6 +8,8 @@ use ottla_core::controller::{ConfigChange, ConfigTarget, NewTopic, TopicRef};
 use ottla_core::metadata::Image;
 use ottla_core::table::MemoryTable;
 use ottla_core::types::TopicId;
+use ottla_log::disk::Disk;
+use ottla_log::disk::sim::SimDisk;
 use ottla_wire::ErrorCode;
 
 use super::*;
@@ -37,11 +39,13 @@ impl Site for Seen {
 struct Ground {
     coordination: Arc<dyn Coordination>,
     recorded: Arc<Mutex<Incarnation>>,
+    disk: Arc<SimDisk>,
 }
 
 impl Ground {
     fn new(coordination: impl Coordination + 'static) -> Self {
-        Self { coordination: Arc::new(coordination), recorded: Arc::default() }
+        let disk = Arc::new(SimDisk::new(7));
+        Self { coordination: Arc::new(coordination), recorded: Arc::default(), disk }
     }
 
     async fn start(&self) -> Result<Broker, StartError> {
@@ -55,6 +59,7 @@ impl Ground {
             directory: DirectoryId::from_bytes([6; 16]),
             recorded: *self.recorded.lock().expect("no panic"),
             coordination: Arc::clone(&self.coordination),
+            copies: Copies::open(Arc::clone(&self.disk) as Arc<dyn Disk>, CLUSTER)?,
             site: Box::new(seen.clone()),
             clock: Clock,
         };
@@ -125,10 +130,38 @@ async fn images_come_into_force_only_when_the_broker_is_admitted() {
 async fn metadata_that_vanished_is_not_made_up_again() {
     let ground = Ground::new(memory());
     ground.start().await.expect("starts").stop().await;
-    let empty = Ground { coordination: Arc::new(memory()), recorded: ground.recorded };
+    let empty = Ground { recorded: ground.recorded, ..Ground::new(memory()) };
     let refused = empty.start().await.err().expect("refused").to_string();
     assert!(refused.starts_with("MetadataRolledBack"), "{refused}");
     assert!(empty.coordination.list("").expect("readable").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metadata_older_than_the_data_directory_s_copies_is_refused() {
+    let ground = Ground::new(memory());
+    ground.start().await.expect("starts").stop().await;
+    // Another store, in which the cluster is as young as on its first day.
+    let young = Ground::new(memory());
+    young.start().await.expect("starts").stop().await;
+    ground.start().await.expect("starts again").stop().await;
+    let rolled_back = Ground { coordination: young.coordination, ..ground };
+    let before = rolled_back.coordination.list("").expect("readable");
+    let refused = rolled_back.start().await.err().expect("refused").to_string();
+    assert!(refused.starts_with("MetadataRolledBack: the metadata document root is at epoch 1"), "{refused}");
+    assert_eq!(rolled_back.coordination.list("").expect("readable"), before, "nothing is written");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_copied_is_not_acted_on() {
+    let ground = Ground::new(memory());
+    let broker = ground.start().await.expect("starts");
+    let image = broker.seen.newest();
+    ground.disk.fail_after(1);
+    let topics = vec![named("a")];
+    let asked = tokio::time::timeout(Duration::from_millis(500), broker.handle.create_topics(topics, false)).await;
+    assert!(!matches!(asked.as_deref(), Ok([Ok(_)])), "nobody is told that it exists");
+    assert_eq!(*broker.seen.newest(), *image, "and nothing is served");
+    broker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,7 +216,7 @@ async fn producer_ids_are_handed_out_once_across_restarts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_storm_what_is_answered_stays() {
     let store = Arc::new(Simulated::new(9, Faults::default()));
-    let ground = Ground { coordination: store.clone(), recorded: Arc::default() };
+    let ground = Ground { coordination: store.clone(), ..Ground::new(memory()) };
     let broker = ground.start().await.expect("starts");
     store.set_faults(Faults {
         lost_answers: 15,
@@ -217,7 +250,11 @@ async fn two_brokers_on_one_store_never_both_lead() {
     let ground = Ground::new(memory());
     let first = ground.start().await.expect("starts");
     // The second finds the lease held and waits for it to stand still; the first goes on deciding.
-    let other = Ground { coordination: Arc::clone(&ground.coordination), recorded: Arc::clone(&ground.recorded) };
+    let other = Ground {
+        coordination: Arc::clone(&ground.coordination),
+        recorded: Arc::clone(&ground.recorded),
+        ..Ground::new(memory())
+    };
     let second = tokio::spawn(async move { other.start().await.map(|broker| broker.handle) });
     for round in 0..20 {
         assert!(first.handle.create_topics(vec![named(&format!("t{round}"))], false).await[0].is_ok());

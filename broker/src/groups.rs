@@ -20,7 +20,7 @@ mod views;
 mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use futures::future::join_all;
 use ottla_core::group::message::{self, Described, FetchedTopic, Join, Joined, List, Listed, Synced};
@@ -67,6 +67,10 @@ pub struct Counters {
     pub views_rebuilt: AtomicU64,
     /// Records of `__consumer_offsets` that could not be understood and were passed over.
     pub records_skipped: AtomicU64,
+    /// What the groups of all shards take in memory.
+    pub bytes: AtomicUsize,
+    /// Requests that were refused because that is all there may be.
+    pub no_room: AtomicU64,
 }
 
 /// Where handlers reach the coordinator. Cheap to clone.

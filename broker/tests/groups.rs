@@ -14,7 +14,7 @@ use ottla_broker::groups::OFFSETS_TOPIC;
 use ottla_broker::node::{Node, Running};
 use ottla_core::group::message::{Commit, CommitPartition, Fetch, Heartbeat, Join, List, Sync};
 use ottla_core::group::{CommittedPartition, Error, Generation, GroupId, MemberId, State, TopicName};
-use ottla_core::types::{LeaderEpoch, Offset, PartitionIndex};
+use ottla_core::types::{LeaderEpoch, Offset, PartitionIndex, TopicId};
 
 /// A broker on `folder` that answers nobody but this process.
 async fn start(folder: &Path) -> Running {
@@ -44,6 +44,7 @@ fn commit(group: &GroupId, offset: i64) -> Commit {
             offset: Offset::new(offset),
             leader_epoch: LeaderEpoch::NONE,
             metadata: Some("note".to_owned()),
+            topic_id: TopicId::ZERO,
         }],
     }
 }

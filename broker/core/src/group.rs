@@ -102,6 +102,8 @@ pub struct Effects {
     pub appends: Vec<Append>,
     /// Answers that may leave at once.
     pub replies: Vec<(Token, Reply)>,
+    /// Requests that were refused because there is no room for what they would have brought.
+    pub no_room: usize,
     /// The view could not be read or is not where it was left: drop it and build it anew from the log.
     pub view_lost: Option<ViewError>,
 }
@@ -128,6 +130,12 @@ pub struct Shard {
     groups: BTreeMap<GroupId, Group>,
     timers: Timers,
     appends: Appends,
+    /// How many more bytes all groups may take.
+    room: usize,
+    /// What the groups take.
+    bytes: usize,
+    /// The groups have changed in what they take.
+    recount: bool,
     /// Fetches that wait for every append up to the one named.
     stable_fetches: VecDeque<(AppendId, Token, Fetch)>,
 }
@@ -142,6 +150,9 @@ impl Shard {
             groups: BTreeMap::new(),
             timers: Timers::default(),
             appends: Appends::default(),
+            room: usize::MAX,
+            bytes: 0,
+            recount: false,
             stable_fetches: VecDeque::new(),
         }
     }
@@ -165,8 +176,20 @@ impl Shard {
         self.groups.keys()
     }
 
+    /// How many more bytes there are for the groups of all shards, until somebody says otherwise. Newcomers are refused
+    /// when it is used up; what is there stays.
+    pub fn set_room(&mut self, room: usize) {
+        self.room = room;
+    }
+
+    /// What the groups take in memory; offsets are not there.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes in one event. `view` must be the view of this shard, at the high watermark unless it is known to be lost.
     pub fn step(&mut self, now: Now, event: Event, view: &View<'_>, out: &mut Effects) {
+        self.recount = may_change_groups(&event);
         match event {
             Event::Request { token, request } => self.on_request(now, token, request, view, out),
             Event::TopicsDeleted(topics) => self.on_topics_deleted(&topics, view, out),
@@ -180,6 +203,9 @@ impl Shard {
         }
         if out.view_lost.is_some() {
             self.view_ready = false;
+        }
+        if self.recount {
+            self.bytes = self.groups.values().map(Group::bytes).sum();
         }
         self.check();
     }
@@ -248,7 +274,29 @@ impl Shard {
             self.timers.check();
             self.appends.check();
             self.groups.values().for_each(Group::check);
+            let bytes: usize = self.groups.values().map(Group::bytes).sum();
+            assert_eq!(self.bytes, bytes, "what the groups take is counted exactly");
         }
+    }
+}
+
+/// Whether groups or members may come, go or change; what happens all the time does none of it.
+fn may_change_groups(event: &Event) -> bool {
+    match event {
+        Event::Request { request, .. } => match request {
+            Request::Join(_)
+            | Request::Sync(_)
+            | Request::Leave(_)
+            | Request::Delete(_)
+            | Request::DeleteOffsets(_) => true,
+            Request::Heartbeat(_)
+            | Request::Commit(_)
+            | Request::Fetch(_)
+            | Request::Describe(_)
+            | Request::List(_) => false,
+        },
+        Event::Committed(_) | Event::ViewLost | Event::ViewRebuilt => false,
+        Event::TopicsDeleted(_) | Event::Loaded(_) | Event::Unloaded | Event::AppendFailed(..) | Event::Tick => true,
     }
 }
 

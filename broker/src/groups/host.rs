@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ottla_core::group::{
     Append, AppendError, AppendId, Applied, Birth, Config, Effects, Event, Now, Reply, Shard, Token, View, ViewError,
 };
+use ottla_core::limits;
 use ottla_core::table::{Change, Durability, Table};
 use ottla_core::types::{Lsn, Offset};
 use ottla_log::partition::append::{self, AppendContext, Origin};
@@ -120,7 +121,13 @@ impl Host {
         while let Some(event) = events.pop_front() {
             let mut out = Effects::default();
             let view = self.view(around.table);
+            let used = around.counters.bytes.load(Ordering::Relaxed);
+            self.machine.set_room(limits::GROUPS_BYTES.saturating_sub(used));
+            let before = self.machine.bytes();
             self.machine.step(around.now, event, &view, &mut out);
+            // Two owners count at once: what one lets in while the other does is the most that it is over.
+            around.counters.bytes.fetch_add(self.machine.bytes().wrapping_sub(before), Ordering::Relaxed);
+            around.counters.no_room.fetch_add(out.no_room as u64, Ordering::Relaxed);
             for (id, error) in self.append(around, out.appends) {
                 events.push_back(Event::AppendFailed(id, error));
             }

@@ -52,6 +52,7 @@ fn check(
                     offset: Offset::new(partition.committed_offset),
                     leader_epoch: LeaderEpoch::new(partition.committed_leader_epoch),
                     metadata: partition.committed_metadata,
+                    topic_id: topic.id,
                 });
                 ErrorCode::NONE
             }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
 
 use crate::groups::{Handle, Lag};
 
@@ -38,6 +39,12 @@ pub(super) fn encode(
         series(out, "group_partition_committed_offset", committed, &lags.entries, |lag| Some(lag.committed.get()))?;
     }
     let counters = groups.counters();
+    let bytes = ConstGauge::new(i64::try_from(counters.bytes.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
+    let help = "Memory of the members of all groups that this broker coordinates";
+    EncodeMetric::encode(
+        &bytes,
+        out.encode_descriptor("group_memory", help, Some(&Unit::Bytes), bytes.metric_type())?,
+    )?;
     for (name, help, count) in [
         (
             "group_views_rebuilt",
@@ -48,6 +55,11 @@ pub(super) fn encode(
             "group_records_skipped",
             "Records of __consumer_offsets that could not be understood",
             &counters.records_skipped,
+        ),
+        (
+            "group_requests_without_room",
+            "Members and groups that were refused because the memory for groups is used up",
+            &counters.no_room,
         ),
         ("group_inbox_waits", "Group requests that found their owner's inbox full", &counters.inbox_full),
     ] {

@@ -7,7 +7,7 @@ use super::append::Then;
 use super::error::Error;
 use super::message::{Commit, CommitPartition, Reply};
 use super::record::Record;
-use super::state::Group;
+use super::state::{GROUP_BYTES, Group};
 use super::words::{CommittedOffset, Generation, Now, State, Token};
 use super::{Effects, Shard};
 use crate::types::Timestamp;
@@ -36,6 +36,7 @@ impl Shard {
                 metadata: partition.metadata.unwrap_or_default(),
                 committed_at: now.wall,
                 expires_at,
+                topic_id: partition.topic_id,
             }),
         };
         let accepted = commit.partitions.into_iter().zip(&outcomes).filter(|(_, refused)| refused.is_none());
@@ -45,6 +46,13 @@ impl Shard {
             return out.reply(token, reply);
         }
         // A group of offsets alone comes to be with its first commit.
+        if !self.groups.contains_key(&commit.group) {
+            if GROUP_BYTES > self.room {
+                out.no_room += 1;
+                return out.reply(token, Reply::Commit(Err(Error::CoordinatorNotAvailable)));
+            }
+            self.recount = true;
+        }
         self.groups.entry(commit.group.clone()).or_insert_with(|| Group::new(commit.group.clone(), now.wall));
         self.append(records, vec![Then::Reply { token, reply }], out);
     }

@@ -6,9 +6,9 @@
 
 use super::append::Then;
 use super::error::Error;
-use super::member::{Member, distinct};
+use super::member::{Member, distinct, member_bytes};
 use super::message::{Join, Joined, Reply};
-use super::state::Group;
+use super::state::{GROUP_BYTES, Group};
 use super::timers::{Alarm, Key};
 use super::words::{MemberId, Now, State, Token};
 use super::{Effects, Shard};
@@ -26,6 +26,10 @@ impl Shard {
             return out.reply(token, Reply::Join(Joined::refused(Error::UnknownMemberId, join.member)));
         }
         join.protocols = distinct(join.protocols);
+        if self.growth(&join) > self.room {
+            out.no_room += 1;
+            return out.reply(token, Reply::Join(Joined::refused(Error::GroupMaxSizeReached, join.member)));
+        }
         let appended = self.appends.next_id();
         let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id.clone(), now.wall));
         if !accepts(group, &join.member, self.config.members_max) {
@@ -44,6 +48,19 @@ impl Shard {
             // Nothing was written yet: the empty group goes into the log, so that it is there for everyone.
             self.append_group(&id, None, Then::NewGroup { group: id.clone() }, out);
         }
+    }
+
+    /// What taking in the member adds to the memory of all groups.
+    fn growth(&self, join: &Join) -> usize {
+        let client = join.client_id.len() + join.client_host.len();
+        let name = join.instance.as_ref().map_or(join.client_id.len(), |instance| instance.as_str().len());
+        // A fresh id is the name, a dash and a UUID.
+        let id = if join.member.is_unknown() { name + 37 } else { join.member.as_str().len() };
+        let comes = member_bytes(id, client, &join.protocols);
+        let Some(group) = self.groups.get(&join.group) else { return GROUP_BYTES + comes };
+        let holder = join.instance.as_ref().and_then(|instance| group.statics.get(instance));
+        let known = group.members.get(holder.unwrap_or(&join.member));
+        comes.saturating_sub(known.map_or(0, Member::bytes))
     }
 
     fn join_new(&mut self, now: Now, token: Token, join: Join, out: &mut Effects) {

@@ -24,7 +24,25 @@ pub(super) struct Member {
     pub(super) is_new: bool,
 }
 
+/// What a member takes beside its own text and bytes: the struct, its places in maps, its timer.
+const OVERHEAD_BYTES: usize = 640;
+/// What one protocol of a member takes beside its name and metadata.
+const PROTOCOL_BYTES: usize = 96;
+
+/// What a member with these protocols takes in memory, its assignment not counted.
+pub(super) fn member_bytes(id: usize, client: usize, protocols: &[(String, Bytes)]) -> usize {
+    let protocols = protocols.iter().map(|(name, metadata)| PROTOCOL_BYTES + name.len() + metadata.len());
+    // The id stands in the member, in the group's maps and in the timer.
+    OVERHEAD_BYTES + 4 * id + client + protocols.sum::<usize>()
+}
+
 impl Member {
+    /// What it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let client = self.client_id.len() + self.client_host.len();
+        member_bytes(self.id.as_str().len(), client, &self.protocols) + self.assignment.len()
+    }
+
     pub(super) fn session_timeout(&self) -> Duration {
         milliseconds(self.session_timeout_ms)
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::error::Error;
 use super::words::{CommittedOffset, CommittedPartition, Generation, GroupId, InstanceId, MemberId, State, TopicName};
-use crate::types::{LeaderEpoch, Offset, PartitionIndex};
+use crate::types::{LeaderEpoch, Offset, PartitionIndex, TopicId};
 
 /// A request to the coordinator of its group.
 #[derive(Clone, Debug)]
@@ -252,6 +252,8 @@ pub struct CommitPartition {
     pub leader_epoch: LeaderEpoch,
     /// The client's note.
     pub metadata: Option<String>,
+    /// The topic that the name means now.
+    pub topic_id: TopicId,
 }
 
 /// A question for positions.

@@ -1,8 +1,7 @@
 //! The join phase and the sync phase: how a rebalance begins, ends, and goes on without those that do not come.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
-
-use bytes::Bytes;
 
 use super::append::Then;
 use super::error::Error;
@@ -29,7 +28,7 @@ impl Shard {
         let Some(group) = self.groups.get_mut(id) else { return };
         let state = group.state;
         if state == State::CompletingRebalance {
-            group.members.values_mut().for_each(|member| member.assignment = Bytes::new());
+            group.assign(&BTreeMap::new());
             self.answer_syncs(now, id, Some(Error::RebalanceInProgress), out);
         }
         let Some(group) = self.groups.get_mut(id) else { return };

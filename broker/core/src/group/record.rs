@@ -1,8 +1,8 @@
 //! The records of `__consumer_offsets`, in Kafka's own formats, and back.
 //!
 //! A key begins with the number of its type: 1 (0 in old logs) an offset, 2 a group. Values carry their version. Types
-//! that are not of the classic protocol are passed over. Values are written in version 3, offsets with an expiry of
-//! their own in version 1, as Kafka does, so that its tools and an older coordinator can read them.
+//! that are not of the classic protocol are passed over. Values are written as Kafka 4.3 writes them, for its tools:
+//! groups in version 3, offsets in version 4 with the topic's id, offsets with an expiry of their own in version 1.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use ottla_wire::{DecodeError, EncodeError, Message, Reader, Writer};
 
 use super::state::Group;
 use super::words::{CommittedOffset, CommittedPartition, GroupId, MemberId, TopicName};
-use crate::types::{LeaderEpoch, Offset, PartitionIndex, Timestamp};
+use crate::types::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 
 const OFFSET_LEGACY: i16 = 0;
 const OFFSET: i16 = 1;
@@ -229,14 +229,14 @@ impl Group {
 }
 
 fn encode_offset(value: &CommittedOffset) -> Result<Bytes, EncodeError> {
-    let version = if value.expires_at == Timestamp::NONE { 3 } else { 1 };
+    let version = if value.expires_at == Timestamp::NONE { 4 } else { 1 };
     let wire = OffsetCommitValue {
         offset: value.offset.get(),
         leader_epoch: value.leader_epoch.get(),
         metadata: value.metadata.clone(),
         commit_timestamp: value.committed_at.get(),
         expire_timestamp: value.expires_at.get(),
-        ..OffsetCommitValue::default()
+        topic_id: value.topic_id.to_bytes(),
     };
     prefixed(version, &wire, version)
 }
@@ -250,6 +250,7 @@ pub(super) fn decode_offset(bytes: Bytes) -> Result<CommittedOffset, RecordError
         metadata: wire.metadata,
         committed_at: Timestamp::new(wire.commit_timestamp),
         expires_at: Timestamp::new(wire.expire_timestamp),
+        topic_id: TopicId::from_bytes(wire.topic_id),
     })
 }
 

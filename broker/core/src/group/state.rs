@@ -44,7 +44,14 @@ pub(super) struct Group {
     pub(super) assigning: Option<Generation>,
     /// A record of this group is in the log below the high watermark.
     pub(super) committed: bool,
+    /// What the members take in memory.
+    member_bytes: usize,
 }
+
+/// What a group takes in memory beside its members.
+pub(super) const GROUP_BYTES: usize = 768;
+/// What a member takes that was told its id and has not joined yet.
+pub(super) const PENDING_BYTES: usize = 256;
 
 impl Group {
     pub(super) fn new(id: GroupId, now: Timestamp) -> Self {
@@ -67,7 +74,21 @@ impl Group {
             new_member_added: false,
             assigning: None,
             committed: false,
+            member_bytes: 0,
         }
+    }
+
+    /// What it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        GROUP_BYTES + self.member_bytes + self.pending_join.len() * PENDING_BYTES
+    }
+
+    /// Gives every member what `assignment` has for it; nothing to those that it does not name.
+    pub(super) fn assign(&mut self, assignment: &BTreeMap<MemberId, Bytes>) {
+        for member in self.members.values_mut() {
+            member.assignment = assignment.get(&member.id).cloned().unwrap_or_default();
+        }
+        self.member_bytes = self.members.values().map(Member::bytes).sum();
     }
 
     pub(super) fn transition(&mut self, state: State, now: Timestamp) {
@@ -106,6 +127,7 @@ impl Group {
         self.count(&member.protocols, true);
         self.awaiting_join += usize::from(member.join.is_some());
         self.pending_join.remove(&member.id);
+        self.member_bytes += member.bytes();
         self.members.insert(member.id.clone(), member);
     }
 
@@ -113,6 +135,7 @@ impl Group {
     pub(super) fn remove(&mut self, id: &MemberId) -> Option<Member> {
         let removed = self.members.remove(id);
         if let Some(member) = &removed {
+            self.member_bytes -= member.bytes();
             self.count(&member.protocols, false);
             self.awaiting_join -= usize::from(member.join.is_some());
             if let Some(instance) = &member.instance {
@@ -140,7 +163,9 @@ impl Group {
         self.count(&member.protocols, false);
         self.count(&protocols, true);
         self.awaiting_join = self.awaiting_join + usize::from(join.is_some()) - usize::from(member.join.is_some());
+        self.member_bytes -= member.bytes();
         member.protocols = protocols;
+        self.member_bytes += member.bytes();
         member.rebalance_timeout_ms = rebalance_timeout_ms;
         member.session_timeout_ms = session_timeout_ms;
         member.join = join;
@@ -157,7 +182,9 @@ impl Group {
     /// Puts the member under another id; everything else stays. Its waiting requests must have been answered before.
     pub(super) fn rename(&mut self, old: &MemberId, new: &MemberId) {
         let Some(mut member) = self.members.remove(old) else { return };
+        self.member_bytes -= member.bytes();
         member.id = new.clone();
+        self.member_bytes += member.bytes();
         if let Some(instance) = &member.instance {
             self.statics.insert(instance.clone(), new.clone());
         }
@@ -285,6 +312,8 @@ impl Group {
             self.supported.values().all(|count| *count <= self.members.len()),
             "a protocol is counted once a member"
         );
+        let bytes: usize = self.members.values().map(Member::bytes).sum();
+        assert_eq!(self.member_bytes, bytes, "the members' memory is counted exactly");
         if self.state == State::Empty {
             assert!(self.members.is_empty(), "an empty group has no members");
         }

@@ -30,7 +30,7 @@ impl Shard {
                     out.reply(earlier, Reply::Sync(Err(Error::RebalanceInProgress)));
                 }
                 self.synced(&sync.group, &sync.member);
-                self.take_assignment(sync, out);
+                self.take_assignment(token, sync, out);
             }
             State::Stable => {
                 let assignment = group.members.get(&sync.member).map(|member| member.assignment.clone());
@@ -56,10 +56,18 @@ impl Shard {
 
     /// What the leader brings goes into the log before anyone hears of it; members that it forgot get nothing. A leader
     /// that asks again meanwhile waits for what it brought first: a generation has one assignment (G1).
-    fn take_assignment(&mut self, sync: Sync, out: &mut Effects) {
+    fn take_assignment(&mut self, token: Token, sync: Sync, out: &mut Effects) {
         let Some(group) = self.groups.get_mut(&sync.group) else { return };
         if !group.is_leader(&sync.member) || group.assigning == Some(sync.generation) {
             return;
+        }
+        let brought: usize = sync.assignments.iter().map(|(_, assignment)| assignment.len()).sum();
+        if brought > self.room {
+            out.no_room += 1;
+            if let Some(member) = group.members.get_mut(&sync.member) {
+                member.sync = None;
+            }
+            return out.reply(token, Reply::Sync(Err(Error::CoordinatorNotAvailable)));
         }
         group.assigning = Some(sync.generation);
         let mut assignment: BTreeMap<_, _> = sync.assignments.into_iter().collect();
@@ -86,9 +94,8 @@ impl Shard {
         if group.state != State::CompletingRebalance || group.generation != generation {
             return;
         }
-        for member in group.members.values_mut() {
-            member.assignment = assignment.get(&member.id).cloned().unwrap_or_default();
-        }
+        group.assign(assignment);
+        self.recount = true;
         group.transition(State::Stable, now.wall);
         self.answer_syncs(now, id, None, out);
     }
@@ -106,7 +113,7 @@ impl Shard {
         if group.state != State::CompletingRebalance || group.generation != generation {
             return;
         }
-        group.members.values_mut().for_each(|member| member.assignment = bytes::Bytes::new());
+        group.assign(&BTreeMap::new());
         self.answer_syncs(now, id, Some(error.answer()), out);
         self.rebalance_or_complete_join(now, id, out);
     }

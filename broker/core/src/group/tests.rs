@@ -6,4 +6,5 @@ mod membership;
 mod offsets;
 mod random;
 mod records;
+mod room;
 mod statics;

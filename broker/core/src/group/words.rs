@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::types::{LeaderEpoch, Offset, PartitionIndex, Timestamp};
+use crate::types::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident) => {
@@ -160,4 +160,6 @@ pub struct CommittedOffset {
     pub committed_at: Timestamp,
     /// When it expires, stated by the client itself (request versions 2 to 4); −1 means by the broker's retention.
     pub expires_at: Timestamp,
+    /// The topic that its name meant at the time; zero in records that do not say.
+    pub topic_id: TopicId,
 }

@@ -25,6 +25,8 @@ pub(super) struct World {
     /// What the next append fails with.
     pub(super) fails: Option<AppendError>,
     pub(super) log: Vec<Record>,
+    /// Requests that found no room.
+    pub(super) no_room: usize,
     inflight: VecDeque<Append>,
     applied: Applied,
     birth: Birth,
@@ -52,6 +54,7 @@ impl World {
             commits_at_once: true,
             fails: None,
             log: Vec::new(),
+            no_room: 0,
             inflight: VecDeque::new(),
             applied: Applied { topic: TopicId::from_bytes([7; 16]), epoch: LeaderEpoch::new(0), next: Offset::new(0) },
             birth: Birth(1),
@@ -100,6 +103,7 @@ impl World {
             let mut out = Effects::default();
             let view = View::new(&self.table, SHARD, self.birth, self.applied);
             self.shard.step(self.now, event, &view, &mut out);
+            self.no_room += out.no_room;
             for append in out.appends {
                 match self.fails {
                     Some(error) => events.push_back(Event::AppendFailed(append.id, error)),
@@ -391,6 +395,7 @@ pub(super) fn commit(group: &str, topic: &str, index: i32, offset: i64) -> Commi
         retention_ms: -1,
         unknown_group_named: true,
         partitions: vec![CommitPartition {
+            topic_id: TopicId::ZERO,
             partition: partition(topic, index),
             offset: Offset::new(offset),
             leader_epoch: LeaderEpoch::NONE,

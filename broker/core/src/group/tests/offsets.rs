@@ -6,7 +6,7 @@ use super::harness::{SHARD, World, commit, join, partition, subscription};
 use crate::group::message::{Commit, CommitPartition, Fetch, Join};
 use crate::group::*;
 use crate::table::{Durability, Table};
-use crate::types::{LeaderEpoch, Offset};
+use crate::types::{LeaderEpoch, Offset, TopicId};
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -63,6 +63,7 @@ fn commits_of_the_last_generation_hold_while_members_join_again() {
 fn notes_that_are_too_long_are_refused_one_by_one_and_negative_offsets_are_kept() {
     let mut world = World::new();
     let entry = |index: i32, metadata: String| CommitPartition {
+        topic_id: TopicId::ZERO,
         partition: partition("t", index),
         offset: Offset::new(-2),
         leader_epoch: LeaderEpoch::new(5),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::harness::partition;
 use crate::group::*;
-use crate::types::{LeaderEpoch, Offset, Timestamp};
+use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId};
 
 fn offset_record(expires_at: i64) -> Record {
     Record::Offset {
@@ -17,6 +17,7 @@ fn offset_record(expires_at: i64) -> Record {
             metadata: "m".to_owned(),
             committed_at: Timestamp::new(9),
             expires_at: Timestamp::new(expires_at),
+            topic_id: TopicId::from_bytes([7; 16]),
         }),
     }
 }
@@ -25,8 +26,13 @@ fn offset_record(expires_at: i64) -> Record {
 fn offsets_are_written_as_kafka_writes_them() {
     let (key, value) = offset_record(-1).encode().unwrap();
     assert_eq!(&key[..], b"\x00\x01\x00\x01g\x00\x01t\x00\x00\x00\x02");
-    let expected = b"\x00\x03\0\0\0\0\0\0\0\x05\xff\xff\xff\xff\x00\x01m\0\0\0\0\0\0\0\x09";
-    assert_eq!(&value.unwrap()[..], expected);
+    // Version 4 is flexible: compact strings, and the topic's id as tag 0 with its length.
+    let expected = b"\x00\x04\0\0\0\0\0\0\0\x05\xff\xff\xff\xff\x02m\0\0\0\0\0\0\0\x09\x01\x00\x10";
+    assert_eq!(value.unwrap(), [&expected[..], &[7; 16]].concat());
+    let version_3 = b"\x00\x03\0\0\0\0\0\0\0\x05\xff\xff\xff\xff\x00\x01m\0\0\0\0\0\0\0\x09";
+    let read = Record::decode(key, Some(Bytes::from_static(version_3))).unwrap();
+    let Some(Record::Offset { value: Some(read), .. }) = read else { panic!("{read:?}") };
+    assert_eq!((read.offset, read.topic_id), (Offset::new(5), TopicId::ZERO), "older logs say no topic id");
     let (_, value) = offset_record(77).encode().unwrap();
     let expected = b"\x00\x01\0\0\0\0\0\0\0\x05\x00\x01m\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x4d";
     assert_eq!(&value.unwrap()[..], expected);
@@ -89,6 +95,7 @@ proptest! {
         let committed = CommittedOffset {
             offset: Offset::new(offset), leader_epoch: LeaderEpoch::NONE, metadata: note,
             committed_at: Timestamp::new(since), expires_at: Timestamp::new(expires),
+            topic_id: TopicId::from_bytes(if expires == -1 { [3; 16] } else { [0; 16] }),
         };
         let group = GroupId::from(group.as_str());
         for record in [

@@ -6,6 +6,7 @@
 pub mod applier;
 pub mod args;
 pub mod clock;
+pub mod cold;
 pub mod config;
 pub mod controller;
 pub mod data;

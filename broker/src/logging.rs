@@ -3,11 +3,15 @@
 //! Owns the one subscriber of the process. Must never be written to per request.
 
 use std::io::{IsTerminal, stderr};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use ottla_core::config::broker;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+use crate::metadata::MetadataCell;
 
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
@@ -60,6 +64,29 @@ pub fn set_level(level: &str) -> Result<(), LevelError> {
     let filter = parse(level)?;
     let Some(handle) = FILTER.get() else { return Ok(()) };
     handle.reload(filter).map_err(|error| LevelError { level: level.to_owned(), problem: error.to_string() })
+}
+
+/// Has the log follow `ottla.log.level` as it is changed at run time, until the broker stops. The level of the start
+/// stays until somebody changes the key; one that was set through HTTP stays until the key changes again.
+pub async fn follow(metadata: Arc<MetadataCell>, shutdown: CancellationToken) {
+    let wanted = || metadata.config().text(&broker::OTTLA_LOG_LEVEL).unwrap_or_default().to_owned();
+    let mut changes = metadata.changes();
+    let mut known = metadata.of_file().text(&broker::OTTLA_LOG_LEVEL).unwrap_or_default().to_owned();
+    loop {
+        changes.borrow_and_update();
+        let level = wanted();
+        if level != known {
+            match set_level(&level) {
+                Ok(()) => tracing::info!(level, "the log's level was changed"),
+                Err(error) => tracing::error!(%error, "change the log's level"),
+            }
+            known = level;
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = shutdown.cancelled() => return,
+        }
+    }
 }
 
 /// What is logged now.

@@ -43,6 +43,11 @@ impl MetadataCell {
         self.config.load_full()
     }
 
+    /// The broker's configuration as its file has it.
+    pub fn of_file(&self) -> &BrokerConfig {
+        &self.file
+    }
+
     /// What the broker's configuration comes to under `image`.
     pub fn config_under(&self, image: &Image) -> BrokerConfig {
         self.file.at_run_time(image, self.me)

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::cold::ColdReads;
 use crate::config::Config;
 use crate::handlers::fetch::Sessions;
 use crate::metadata::MetadataCell;
@@ -27,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::partitions::Partitions;
 use crate::server::admission::Budget;
 use crate::server::listener::{self, BindError, Bound, Connections};
-use crate::{controller, data, groups, http};
+use crate::{controller, data, groups, http, logging};
 
 /// How long connections get to finish what they are at when the broker stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -56,6 +57,8 @@ pub struct Node {
     pub request_budget: Arc<Budget>,
     /// Memory of Fetch answers, from the disk to the socket.
     pub fetch_budget: Arc<Budget>,
+    /// Where requests read from disk.
+    pub cold_reads: ColdReads,
     /// Fetch sessions.
     pub fetch_sessions: Sessions,
     /// Cancelled when the broker is to stop.
@@ -151,6 +154,7 @@ impl Running {
             connections: Arc::default(),
             request_budget: Budget::new(limits::PRODUCE_BYTES),
             fetch_budget: Budget::new(limits::FETCH_BYTES),
+            cold_reads: ColdReads::new(),
             shutdown,
             ready: AtomicBool::new(false),
         });
@@ -164,6 +168,7 @@ impl Running {
             tasks.spawn(serve_http(socket, Arc::clone(&node)));
         }
         tasks.spawn(retain(Arc::clone(&node)));
+        tasks.spawn(logging::follow(Arc::clone(&node.metadata), node.shutdown.clone()));
         node.ready.store(true, Ordering::Release);
         Ok(Self { node, listeners, http: http_address, tasks, data })
     }

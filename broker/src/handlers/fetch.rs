@@ -23,6 +23,7 @@ pub use session::Sessions;
 use session::{Plan, TopicRef, Wanted};
 
 use crate::lookup::{self, Found};
+use crate::node::Node;
 use crate::partitions::{FetchWait, Replica, Waiting};
 use crate::server::admission::Charge;
 use crate::server::dispatch::Cx;
@@ -84,7 +85,9 @@ pub async fn handle(cx: &Cx, request: FetchRequest) -> Result<Answer, Close> {
     };
     let mut charge = cx.node.fetch_budget.charge();
     charge.grow(bytes_max.max(1)).await;
+    let wanted = Arc::new(wanted);
     let outcomes = gather(cx, &wanted, bytes_max, min_bytes, max_wait).await;
+    let wanted = Arc::unwrap_or_clone(wanted);
     let read: usize = outcomes.iter().map(|outcome| outcome.bytes).sum();
     charge.release(charge.held().saturating_sub(read));
     let answered = match session {
@@ -126,10 +129,16 @@ fn wanted(request: FetchRequest, by_id: bool) -> (Vec<Wanted>, Vec<(TopicRef, i3
 }
 
 /// Reads, and reads once more after waiting if the first time there was too little.
-async fn gather(cx: &Cx, wanted: &[Wanted], bytes_max: usize, min_bytes: i32, max_wait_ms: i32) -> Vec<Outcome> {
+async fn gather(
+    cx: &Cx,
+    wanted: &Arc<Vec<Wanted>>,
+    bytes_max: usize,
+    min_bytes: i32,
+    max_wait_ms: i32,
+) -> Vec<Outcome> {
     let max_wait = Duration::from_millis(u64::try_from(max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     let min_bytes = usize::try_from(min_bytes).unwrap_or(0).min(bytes_max);
-    let outcomes = read_all(cx, wanted, bytes_max);
+    let outcomes = read_all(cx, wanted, bytes_max).await;
     if max_wait.is_zero() || is_enough(&outcomes, min_bytes) || wanted.is_empty() && min_bytes == 0 {
         return outcomes;
     }
@@ -139,7 +148,7 @@ async fn gather(cx: &Cx, wanted: &[Wanted], bytes_max: usize, min_bytes: i32, ma
     let wait = FetchWait::new(i64::try_from(min_bytes).unwrap_or(i64::MAX));
     let _waiting = register(cx, wanted, &wait);
     loop {
-        let outcomes = read_all(cx, wanted, bytes_max);
+        let outcomes = read_all(cx, wanted, bytes_max).await;
         if is_enough(&outcomes, min_bytes) {
             return outcomes;
         }
@@ -150,7 +159,7 @@ async fn gather(cx: &Cx, wanted: &[Wanted], bytes_max: usize, min_bytes: i32, ma
             () = cx.node.shutdown.cancelled() => false,
         };
         if !woken {
-            return read_all(cx, wanted, bytes_max);
+            return read_all(cx, wanted, bytes_max).await;
         }
     }
 }
@@ -161,17 +170,36 @@ fn is_enough(outcomes: &[Outcome], min_bytes: usize) -> bool {
 }
 
 fn register(cx: &Cx, wanted: &[Wanted], wait: &Arc<FetchWait>) -> Vec<Waiting> {
-    wanted.iter().filter_map(|wanted| find(cx, wanted).ok()).map(|found| found.replica.wait(wait)).collect()
+    wanted.iter().filter_map(|wanted| find(&cx.node, wanted).ok()).map(|found| found.replica.wait(wait)).collect()
 }
 
-fn read_all(cx: &Cx, wanted: &[Wanted], bytes_max: usize) -> Vec<Outcome> {
+/// Reads every partition: here if all of it is in memory, else where a disk may be waited for.
+async fn read_all(cx: &Cx, wanted: &Arc<Vec<Wanted>>, bytes_max: usize) -> Vec<Outcome> {
+    if !wanted.iter().any(|wanted| is_cold(&cx.node, wanted)) {
+        return read_here(&cx.node, wanted, bytes_max);
+    }
+    let (node, wanted) = (Arc::clone(&cx.node), Arc::clone(wanted));
+    cx.node.cold_reads.run(move || read_here(&node, &wanted, bytes_max)).await
+}
+
+/// Whether a partition has something to read that is not in memory. What memory forgets in the meantime is read where
+/// the request is served: rare, and harmless.
+fn is_cold(node: &Node, wanted: &Wanted) -> bool {
+    let replica = match find(node, wanted) {
+        Ok(found) => found.replica,
+        Err(_) => return false,
+    };
+    wanted.offset < replica.high_watermark() && !replica.log.in_memory(wanted.offset)
+}
+
+fn read_here(node: &Node, wanted: &[Wanted], bytes_max: usize) -> Vec<Outcome> {
     let mut left = bytes_max;
     // The first batch of the answer always comes whole, however small the limits are.
     let mut first = true;
     wanted
         .iter()
         .map(|wanted| {
-            let outcome = match find(cx, wanted) {
+            let outcome = match find(node, wanted) {
                 Ok(found) => read(&found, wanted, left, first),
                 Err(error) => Outcome::failed(error),
             };
@@ -182,11 +210,11 @@ fn read_all(cx: &Cx, wanted: &[Wanted], bytes_max: usize) -> Vec<Outcome> {
         .collect()
 }
 
-fn find(cx: &Cx, wanted: &Wanted) -> Result<Found, ErrorCode> {
-    let image = cx.node.metadata.image();
+fn find(node: &Node, wanted: &Wanted) -> Result<Found, ErrorCode> {
+    let image = node.metadata.image();
     match &wanted.topic {
-        TopicRef::Name(name) => lookup::by_name(&cx.node, &image, name, wanted.partition),
-        TopicRef::Id(id) => lookup::by_id(&cx.node, &image, *id, wanted.partition),
+        TopicRef::Name(name) => lookup::by_name(node, &image, name, wanted.partition),
+        TopicRef::Id(id) => lookup::by_id(node, &image, *id, wanted.partition),
     }
 }
 

@@ -5,6 +5,8 @@
 //! local log begins at the log start, and there is no last tiered offset.
 //! Must never answer past the high watermark.
 
+use std::sync::Arc;
+
 use ottla_core::types::{LeaderEpoch, Offset, Timestamp};
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::list_offsets_request::ListOffsetsPartition;
@@ -12,6 +14,7 @@ use ottla_wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, 
 use ottla_wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
 use crate::lookup::{self, Found};
+use crate::node::Node;
 use crate::server::dispatch::Cx;
 
 const LATEST: i64 = -1;
@@ -21,23 +24,33 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
-/// Answers each partition by itself.
+/// Answers each partition by itself; a search by time reads from disk, where that may be waited for.
 pub async fn handle(cx: &Cx, request: ListOffsetsRequest) -> ListOffsetsResponse {
-    let image = cx.node.metadata.image();
+    let searches = |wanted: &ListOffsetsPartition| wanted.timestamp >= 0 || wanted.timestamp == MAX_TIMESTAMP;
+    let (node, version) = (Arc::clone(&cx.node), cx.version);
+    if request.topics.iter().flat_map(|topic| &topic.partitions).any(searches) {
+        cx.node.cold_reads.run(move || answer(&node, version, request)).await
+    } else {
+        answer(&node, version, request)
+    }
+}
+
+fn answer(node: &Node, version: i16, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let image = node.metadata.image();
     let topics = request
         .topics
         .into_iter()
         .map(|topic| {
             let one = |wanted: ListOffsetsPartition| {
-                let found = lookup::by_name(&cx.node, &image, &topic.name, wanted.partition_index);
-                let answered = found.and_then(|found| offset(cx, &found, &wanted));
+                let found = lookup::by_name(node, &image, &topic.name, wanted.partition_index);
+                let answered = found.and_then(|found| offset(version, &found, &wanted));
                 match answered {
                     Ok((timestamp, offset, epoch)) => ListOffsetsPartitionResponse {
                         partition_index: wanted.partition_index,
                         timestamp: timestamp.get(),
                         offset: offset.get(),
                         // Before version 4 there is no field for it.
-                        leader_epoch: if cx.version >= 4 { epoch.get() } else { -1 },
+                        leader_epoch: if version >= 4 { epoch.get() } else { -1 },
                         ..Default::default()
                     },
                     Err(error) => ListOffsetsPartitionResponse {
@@ -55,7 +68,7 @@ pub async fn handle(cx: &Cx, request: ListOffsetsRequest) -> ListOffsetsResponse
 
 type Answered = (Timestamp, Offset, LeaderEpoch);
 
-fn offset(cx: &Cx, found: &Found, wanted: &ListOffsetsPartition) -> Result<Answered, ErrorCode> {
+fn offset(version: i16, found: &Found, wanted: &ListOffsetsPartition) -> Result<Answered, ErrorCode> {
     found.check_epoch(wanted.current_leader_epoch)?;
     let log = &found.replica.log;
     let end = found.replica.high_watermark();
@@ -66,7 +79,7 @@ fn offset(cx: &Cx, found: &Found, wanted: &ListOffsetsPartition) -> Result<Answe
         EARLIEST_PENDING_UPLOAD => 11,
         _ => 1,
     };
-    if cx.version < needs {
+    if version < needs {
         return Err(ErrorCode::UNSUPPORTED_VERSION);
     }
     let none = (Timestamp::NONE, Offset::new(-1), LeaderEpoch::NONE);

@@ -155,6 +155,9 @@ fn check(cx: &Cx, acks: i16, found: Found, data: PartitionProduceData) -> Result
     if !(-1..=1).contains(&acks) {
         return Err(Refused::new(ErrorCode::INVALID_REQUIRED_ACKS, format!("acks is {acks}; -1, 0 and 1 are known")));
     }
+    if let Some(reason) = cx.node.partitions.offline_reason() {
+        return Err(Refused::new(ErrorCode::KAFKA_STORAGE_ERROR, reason));
+    }
     let Some(records) = data.records.filter(|records| !records.is_empty()) else {
         return Err(Refused::new(ErrorCode::INVALID_RECORD, "a partition without a record batch"));
     };
@@ -185,7 +188,8 @@ fn append(now: Timestamp, found: Found, batch: BatchView) -> Outcome {
 /// Kafka's code for what a log refuses.
 fn append_error(error: &AppendError, found: &Found) -> Refused {
     let code = match error {
-        AppendError::Offline(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        // Kafka's code for both. Clients try again, and the disk may have room before they give up.
+        AppendError::Offline(_) | AppendError::NoSpace => ErrorCode::KAFKA_STORAGE_ERROR,
         AppendError::Deleted => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         AppendError::Fenced(_) | AppendError::UnknownEpoch { .. } => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         AppendError::Malformed => ErrorCode::INVALID_RECORD,
@@ -194,8 +198,6 @@ fn append_error(error: &AppendError, found: &Found) -> Refused {
         AppendError::InvalidTimestamp { .. } => ErrorCode::INVALID_TIMESTAMP,
         AppendError::Producer(producer::Refused::OutOfOrderSequence { .. }) => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
         AppendError::Producer(producer::Refused::FencedEpoch { .. }) => ErrorCode::INVALID_PRODUCER_EPOCH,
-        // The disk may have room again before the client gives up.
-        AppendError::NoSpace => ErrorCode::NOT_ENOUGH_REPLICAS,
         AppendError::Full => ErrorCode::REQUEST_TIMED_OUT,
     };
     Refused { error: code, message: Some(error.to_string()), log_start: found.replica.log.log_start().get() }

@@ -38,6 +38,9 @@ impl Collector for NodeCollector {
         gauge(&mut out, "connections", "Open client connections", node.connections.len())?;
         gauge(&mut out, "fetch_sessions", "Incremental fetch sessions in use", node.fetch_sessions.len())?;
         budgets(&mut out, &[("request", &node.request_budget), ("fetch", &node.fetch_budget)])?;
+        let waits = ConstCounter::new(node.cold_reads.waits());
+        let help = "Requests that waited for others to finish reading from disk";
+        EncodeMetric::encode(&waits, out.encode_descriptor("cold_read_waits", help, None, waits.metric_type())?)?;
         directory(&mut out, &node)?;
         let by_partition = shows_partitions(&node);
         if by_partition {

@@ -29,6 +29,6 @@ pub(super) fn of(config: &TopicConfig) -> LogConfig {
         },
         timestamp_before_max_ms: config.message_timestamp_before_max_ms,
         timestamp_after_max_ms: config.message_timestamp_after_max_ms,
-        ..LogConfig::default()
+        producer_expiration_ms: config.producer_id_expiration_ms,
     }
 }

@@ -57,7 +57,7 @@ broker_keys! {
         "Where /metrics, /livez and /readyz are served, as host:port. Empty: nowhere.";
     OTTLA_LOG_FORMAT "ottla.log.format" Kind::OneOf(&["text", "json"]), Some("text"), Now, ReadOnly,
         "How the broker writes its own log: for people or for machines.";
-    OTTLA_LOG_LEVEL "ottla.log.level" Kind::Name, Some("info"), Now, PerBroker,
+    OTTLA_LOG_LEVEL "ottla.log.level" Kind::LogFilter, Some("info"), Now, PerBroker,
         "What the broker's own log holds: error, warn, info, debug or trace, or a filter per module.";
     OTTLA_METRICS_PARTITIONS "ottla.metrics.partitions" Kind::OneOf(&["auto", "true", "false"]), Some("auto"), Now, ReadOnly,
         "Whether /metrics has series per partition; auto shows them up to 1,000 partitions.";
@@ -219,7 +219,7 @@ broker_keys! {
         "Which way groups may move between the classic and the consumer protocol.";
 
     // Producers and transactions.
-    PRODUCER_ID_EXPIRATION_MS "producer.id.expiration.ms" Kind::Int(1, INT_MAX), Some("86400000"), Later, ClusterWide,
+    PRODUCER_ID_EXPIRATION_MS "producer.id.expiration.ms" Kind::Int(1, INT_MAX), Some("86400000"), Now, ClusterWide,
         "After what time of silence a producer's sequence numbers are forgotten.";
     TRANSACTIONAL_ID_EXPIRATION_MS "transactional.id.expiration.ms" Kind::Int(1, INT_MAX), Some("604800000"), Later, ReadOnly,
         "After what time of silence a transactional id is forgotten.";

@@ -4,7 +4,7 @@
 //! were set; one that cannot be read any more counts as not set.
 
 use super::value::{parse_boolean, parse_double, parse_list, parse_long};
-use super::{BrokerConfig, Source, TopicKey, topic};
+use super::{BrokerConfig, Source, TopicKey, broker as broker_keys, topic};
 use crate::metadata::ExplicitConfig;
 
 /// What happens to old records. Neither: everything is kept.
@@ -95,6 +95,8 @@ pub struct TopicConfig {
     pub min_insync_replicas: i32,
     /// `preallocate`
     pub preallocate: bool,
+    /// The broker's `producer.id.expiration.ms`: the log of every topic obeys it
+    pub producer_id_expiration_ms: i64,
     /// `remote.copy.lag.bytes`
     pub remote_copy_lag_bytes: i64,
     /// `remote.copy.lag.ms`
@@ -154,6 +156,7 @@ impl TopicConfig {
             min_compaction_lag_ms: read.long(&topic::MIN_COMPACTION_LAG_MS),
             min_insync_replicas: read.int(&topic::MIN_INSYNC_REPLICAS),
             preallocate: read.boolean(&topic::PREALLOCATE),
+            producer_id_expiration_ms: broker.long(&broker_keys::PRODUCER_ID_EXPIRATION_MS).unwrap_or_default(),
             remote_copy_lag_bytes: read.long(&topic::REMOTE_COPY_LAG_BYTES),
             remote_copy_lag_ms: read.long(&topic::REMOTE_COPY_LAG_MS),
             remote_log_copy_disable: read.boolean(&topic::REMOTE_LOG_COPY_DISABLE),

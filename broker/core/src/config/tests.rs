@@ -186,7 +186,12 @@ fn internal_topics_never_opt_out() {
 fn run_time_broker_configs_are_checked_by_scope() {
     let one = Some(BrokerId::new(1));
     assert_eq!(check_broker(&map(&[("log.retention.ms", "5")]), None), Ok(()));
-    assert_eq!(check_broker(&map(&[("ottla.log.level", "debug")]), one), Ok(()));
+    for level in ["debug", "WARN", "info,ottla_log=debug", "ottla_log::journal=trace", "off"] {
+        assert_eq!(check_broker(&map(&[("ottla.log.level", level)]), one), Ok(()), "{level}");
+    }
+    for level in ["", "loud", "info,loud", "=debug", "ottla_log=", "a b=info", ","] {
+        assert!(check_broker(&map(&[("ottla.log.level", level)]), one).is_err(), "{level}");
+    }
     assert_eq!(
         check_broker(&map(&[("ottla.log.level", "debug")]), None),
         Err(ConfigError::PerBroker("ottla.log.level"))

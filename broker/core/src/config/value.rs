@@ -55,6 +55,8 @@ pub enum Kind {
     Replicas,
     /// The name of a class, kept for compatibility.
     Class,
+    /// What a log holds: a level, or levels per module separated by commas.
+    LogFilter,
     /// A secret.
     Password,
 }
@@ -68,7 +70,7 @@ impl Kind {
             Self::Int(..) | Self::IntOr(..) => WireType::Int,
             Self::Long(..) => WireType::Long,
             Self::Double(..) => WireType::Double,
-            Self::Text | Self::Name | Self::OneOf(_) => WireType::String,
+            Self::Text | Self::Name | Self::OneOf(_) | Self::LogFilter => WireType::String,
             Self::AnyOf(_) | Self::List | Self::Replicas => WireType::List,
             Self::Class => WireType::Class,
             Self::Password => WireType::Password,
@@ -99,6 +101,7 @@ impl Kind {
             Self::OneOf(words) => words.contains(&value.trim()),
             Self::AnyOf(words) => parse_list(value).all(|word| words.contains(&word)),
             Self::Replicas => value.trim() == "*" || parse_list(value).all(is_replica),
+            Self::LogFilter => parse_list(value).next().is_some() && parse_list(value).all(is_log_directive),
         };
         if fits {
             return Ok(());
@@ -123,6 +126,9 @@ impl Kind {
             Self::List => "words separated by commas".to_owned(),
             Self::Replicas => "*, or partition:broker pairs separated by commas".to_owned(),
             Self::Class => "the name of a class".to_owned(),
+            Self::LogFilter => {
+                "error, warn, info, debug, trace or off, or filters such as info,ottla_log=debug".to_owned()
+            }
         }
     }
 }
@@ -130,6 +136,18 @@ impl Kind {
 fn is_replica(word: &str) -> bool {
     let is_id = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit()) && text.parse::<i32>().is_ok();
     word.split_once(':').is_some_and(|(partition, broker)| is_id(partition) && is_id(broker))
+}
+
+/// `LEVEL` or `module::path=LEVEL`.
+fn is_log_directive(word: &str) -> bool {
+    let is_level = |text: &str| {
+        ["error", "warn", "info", "debug", "trace", "off"].iter().any(|level| level.eq_ignore_ascii_case(text))
+    };
+    let in_path = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':');
+    match word.split_once('=') {
+        None => is_level(word),
+        Some((module, level)) => !module.is_empty() && module.bytes().all(in_path) && is_level(level),
+    }
 }
 
 /// Reads `true` or `false` in any case.

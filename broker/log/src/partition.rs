@@ -338,6 +338,13 @@ impl State {
         self.segments.partition_point(|segment| segment.base <= offset).checked_sub(1)
     }
 
+    /// Whether a batch at `base` would not follow on from the last segment: the log start has passed what lay between, or
+    /// it is lost. Inside a segment batches are contiguous, which is how damage is found, so another one begins.
+    pub(crate) fn skips(&self, base: Offset) -> bool {
+        let all_written = self.written_end == self.log_end;
+        all_written && self.segments.last().is_some_and(|segment| segment.written.end < base)
+    }
+
     /// Asserts what must hold after every change.
     pub(crate) fn check(&self) {
         assert!(self.log_start <= self.log_end, "log start {} is past the log end {}", self.log_start, self.log_end);

@@ -382,10 +382,13 @@ fn offsets(state: &State, batch: &Prepared) -> (Offset, Offset) {
 /// Whether the batch begins a new segment.
 fn rolls(state: &State, config: &LogConfig, batch: &Prepared) -> bool {
     let Some(active) = state.segments.last() else { return true };
+    let (base, end) = offsets(state, batch);
+    if state.skips(base) {
+        return true;
+    }
     if state.active_bytes == 0 {
         return false;
     }
-    let (_, end) = offsets(state, batch);
     let full = state.active_bytes.checked_add(batch.bytes()).is_none_or(|bytes| bytes > config.segment_bytes);
     let jitter = jitter(active.base, config.segment_jitter_ms);
     let age = batch.max_timestamp.get().saturating_sub(state.active_first.get());

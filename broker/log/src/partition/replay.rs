@@ -64,7 +64,8 @@ impl Partition {
         let bytes_max = i32::MAX.cast_unsigned();
         let full = state.active_bytes.checked_add(header.bytes).is_none_or(|bytes| bytes > bytes_max);
         let fresh = |segment: &Segment| segment.base == base && segment.written.bytes == 0;
-        let begins = (full || rolls_at.contains(&base)) && !state.segments.last().is_some_and(fresh);
+        let begins =
+            (full || rolls_at.contains(&base) || state.skips(base)) && !state.segments.last().is_some_and(fresh);
         let far = |segment: &Segment| end.get() - segment.base.get() > i64::from(i32::MAX);
         if begins || state.segments.last().is_none_or(far) {
             state.segments.push(Segment::empty(base));

@@ -155,11 +155,11 @@ impl State {
     /// written.
     fn doomed(&self) -> Vec<Segment> {
         let last = self.segments.len().saturating_sub(1);
-        let gone = |index: usize, segment: &Segment| match self.segments.get(index + 1) {
-            Some(next) => next.base <= self.log_start && segment.written.end >= next.base.min(self.written_end),
+        let gone = |index: usize| match self.segments.get(index + 1) {
+            Some(next) => next.base <= self.log_start && self.written_end >= next.base,
             None => index == last && self.log_end <= self.log_start && self.written_end == self.log_end,
         };
-        let count = self.segments.iter().enumerate().take_while(|&(index, segment)| gone(index, segment)).count();
+        let count = (0..self.segments.len()).take_while(|&index| gone(index)).count();
         self.segments[..count].to_vec()
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ottla_log::damage::DamagedRange;
 use ottla_log::disk::{Disk, LockError, real::RealDisk};
 use ottla_log::identity;
-use ottla_log::verify::{CatalogueReport, JournalReport, PartitionReport, Report, verify};
+use ottla_log::verify::{BadBytes, CatalogueReport, JournalReport, PartitionReport, Report, verify};
 use serde::Serialize;
 
 use crate::args::Global;
@@ -93,6 +93,7 @@ struct Verdict {
     journal: Journal,
     partitions: Vec<Partition>,
     unreadable_folders: Vec<String>,
+    bad_files: Vec<Bad>,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,6 +123,7 @@ struct Partition {
     bytes: u64,
     damaged: Vec<Range>,
     bad_bytes: Vec<Bad>,
+    stale_hints: Vec<Bad>,
 }
 
 /// Offsets from `from` up to but without `upto`.
@@ -152,7 +154,14 @@ impl Verdict {
             journal: Journal::from(&report.journal),
             partitions: report.partitions.iter().map(Partition::from).collect(),
             unreadable_folders: report.unreadable_folders.clone(),
+            bad_files: report.bad_files.iter().map(Bad::from).collect(),
         }
+    }
+}
+
+impl From<&BadBytes> for Bad {
+    fn from(bad: &BadBytes) -> Self {
+        Self { file: bad.file.clone(), from: bad.from, upto: bad.upto, what: bad.what }
     }
 }
 
@@ -171,12 +180,6 @@ impl From<&JournalReport> for Journal {
 impl From<&PartitionReport> for Partition {
     fn from(report: &PartitionReport) -> Self {
         let range = |range: &DamagedRange| Range { from: range.from.get(), upto: range.upto.get() };
-        let bad = |bad: &ottla_log::verify::BadBytes| Bad {
-            file: bad.file.clone(),
-            from: bad.from,
-            upto: bad.upto,
-            what: bad.what,
-        };
         Self {
             topic: report.name.clone(),
             topic_id: report.id.topic.to_string(),
@@ -187,7 +190,8 @@ impl From<&PartitionReport> for Partition {
             records: report.records,
             bytes: report.bytes,
             damaged: report.damaged_offsets.iter().map(range).collect(),
-            bad_bytes: report.bad_bytes.iter().map(bad).collect(),
+            bad_bytes: report.bad_bytes.iter().map(Bad::from).collect(),
+            stale_hints: report.stale_hints.iter().map(Bad::from).collect(),
         }
     }
 }
@@ -233,8 +237,11 @@ impl Show for Verdict {
         }
         text.push_str("\n\n");
         text.push_str(&columns.text());
-        for bad in self.partitions.iter().flat_map(|one| &one.bad_bytes) {
+        for bad in self.bad_files.iter().chain(self.partitions.iter().flat_map(|one| &one.bad_bytes)) {
             text.push_str(&format!("\n{}, bytes {} to {}: {}", bad.file, bad.from, bad.upto, bad.what));
+        }
+        for hint in self.partitions.iter().flat_map(|one| &one.stale_hints) {
+            text.push_str(&format!("\n{}: {} (no damage: it is rebuilt)", hint.file, hint.what));
         }
         text
     }
@@ -261,6 +268,7 @@ mod tests {
             records: 100,
             bytes: 4096,
             bad_bytes: damaged.iter().map(|_| bad()).collect(),
+            stale_hints: Vec::new(),
             damaged,
         };
         let verdict = Verdict {
@@ -270,6 +278,12 @@ mod tests {
             journal: Journal { first_lsn: 5, last_lsn: 40, frames: 36, torn_bytes: 512, holes: 0 },
             partitions: vec![partition(0, Vec::new()), partition(1, vec![Range { from: 10, upto: 20 }])],
             unreadable_folders: vec!["junk-0".to_owned()],
+            bad_files: vec![Bad {
+                file: "ottla.identity.copy".to_owned(),
+                from: 0,
+                upto: 64,
+                what: "the copies differ",
+            }],
         };
         for format in [Format::Table, Format::Json, Format::Yaml] {
             insta::assert_snapshot!(format!("log_verify_{format:?}"), render(format, &verdict).unwrap());

@@ -67,7 +67,8 @@ start() {
   echo $! > "$pid_file"
   for _ in $(seq 300); do
     [[ -s "$ready_file" ]] && return
-    running > /dev/null || break
+    # Not `running`: between fork and exec the process does not look like ours yet.
+    kill -0 "$(cat "$pid_file")" 2>/dev/null || break
     sleep 0.1
   done
   tail -n 20 "$log" >&2

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ottla_wire::messages::create_topics_request::CreatableTopic;
+use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ottla_wire::messages::metadata_request::MetadataRequestTopic;
 use ottla_wire::messages::{CreateTopicsRequest, MetadataRequest};
 use ottla_wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -106,6 +106,10 @@ async fn main() {
     let mut peer = Peer::connect(broker.address).await;
     let topic = with(|topic: &mut CreatableTopic| {
         (topic.name, topic.num_partitions, topic.replication_factor) = ("many".to_owned(), PARTITIONS, 1);
+        // The records are of the same time for ever: retention must not remove them.
+        topic.configs = vec![with(|config: &mut CreatableTopicConfig| {
+            (config.name, config.value) = ("retention.ms".to_owned(), Some("-1".to_owned()));
+        })];
     });
     peer.ask(&with(|request: &mut CreateTopicsRequest| request.topics = vec![topic]), 7).await;
     write(&mut peer, megabytes).await;

@@ -10,7 +10,7 @@ mod process;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_wire::messages::create_topics_request::CreatableTopic;
+use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ottla_wire::messages::{CreateTopicsRequest, MetadataRequest};
 use ottla_wire::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use ottla_wire::record::{BatchBuilder, Compression};
@@ -38,6 +38,10 @@ async fn create(peer: &mut Peer, name: &str, partitions: i32) {
         topic.name = name.to_owned();
         topic.num_partitions = partitions;
         topic.replication_factor = 1;
+        // The records of these tests are of the same time for ever: retention must not act on them.
+        topic.configs = vec![with(|config: &mut CreatableTopicConfig| {
+            (config.name, config.value) = ("retention.ms".to_owned(), Some("-1".to_owned()));
+        })];
     });
     let request = with(|request: &mut CreateTopicsRequest| {
         request.topics = vec![topic];

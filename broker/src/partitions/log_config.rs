@@ -32,3 +32,22 @@ pub(super) fn of(config: &TopicConfig) -> LogConfig {
         producer_expiration_ms: config.producer_id_expiration_ms,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_core::config::{BrokerConfig, TopicConfig};
+    use ottla_core::metadata::ExplicitConfig;
+
+    use super::of;
+
+    #[test]
+    fn the_broker_s_producer_expiry_reaches_every_log() {
+        let under = |value: &str| {
+            let file = [("producer.id.expiration.ms".to_owned(), value.to_owned())].into();
+            let (broker, _) = BrokerConfig::from_file(file).unwrap();
+            of(&TopicConfig::resolve(&ExplicitConfig::new(), &broker, false)).producer_expiration_ms
+        };
+        assert_eq!(under("5000"), 5_000);
+        assert_eq!(of(&TopicConfig::default()).producer_expiration_ms, 86_400_000);
+    }
+}

@@ -24,7 +24,7 @@ struct Dev {
 
 impl Dev {
     fn start(folder: &Path) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_ottla"))
+        let process = Command::new(env!("CARGO_BIN_EXE_ottla"))
             .args(["dev", "--kafka-port", "0", "--http-port", "0"])
             .arg("--data-dir")
             .arg(folder.join("data"))
@@ -33,16 +33,17 @@ impl Dev {
             .stderr(Stdio::null())
             .spawn()
             .expect("the command is built with its tests");
-        let stdout = BufReader::new(process.stdout.take().expect("piped"));
+        // From here on whatever ends the test ends the process.
+        let mut dev = Self { process, shell: Shell { bootstrap: String::new() } };
+        let stdout = BufReader::new(dev.process.stdout.take().expect("piped"));
         let (told, lines) = channel();
         // Reads to the end: a full pipe would stop the broker.
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).for_each(|line| drop(told.send(line))));
-        loop {
+        while dev.shell.bootstrap.is_empty() {
             let line = lines.recv_timeout(PATIENCE).expect("ottla dev says that it is ready");
-            if let Some(bootstrap) = line.strip_prefix("ready: bootstrap ") {
-                return Self { process, shell: Shell { bootstrap: bootstrap.to_owned() } };
-            }
+            line.strip_prefix("ready: bootstrap ").unwrap_or_default().clone_into(&mut dev.shell.bootstrap);
         }
+        dev
     }
 
     /// Kills it with SIGKILL and leaves the shell.

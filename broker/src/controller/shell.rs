@@ -247,10 +247,14 @@ impl Shell {
         if writes.is_empty() {
             return;
         }
+        let expected = |write: &Write| match write.expected.is_absent() {
+            true => Expected::Absent,
+            false => Expected::At(write.expected.clone()),
+        };
         let put = |write: &Write| Put {
             name: write.content.id().to_string(),
             content: ottla_rpc::encode(&write.content),
-            expected: Expected::At(write.expected.clone()),
+            expected: expected(write),
         };
         let results = self.coordination.put(writes.iter().map(put).collect());
         for (write, result) in writes.iter().zip(results) {

@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use super::*;
 
 /// A small generator of its own, so that one seed is one story.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -82,9 +82,11 @@ impl World {
     fn run(&mut self, steps: usize) {
         for _ in 0..steps {
             self.now += Duration::from_millis(self.dice.roll(40));
-            match self.dice.roll(12) {
+            match self.dice.roll(14) {
                 0 | 1 => self.ask(),
                 2 => self.tick(),
+                3 => self.present(),
+                4 => self.heartbeat(),
                 _ => self.one(),
             }
         }
@@ -97,6 +99,39 @@ impl World {
             self.now += Duration::from_millis(20);
             self.one();
             self.tick();
+            self.present();
+        }
+    }
+
+    /// Some registered broker says to somebody what it stands on and has seen: what is stored now.
+    fn present(&mut self) {
+        let members: Vec<Member> = self.store.root().members.values().cloned().collect();
+        if members.is_empty() {
+            return;
+        }
+        let member = &members[self.dice.roll(members.len() as u64) as usize];
+        let header = |(document, _): &(Document, u64)| {
+            let header = document.header();
+            (document.id(), (header.epoch, header.version))
+        };
+        let presentation = Presentation {
+            broker: member.broker.id,
+            cluster: CLUSTER,
+            standing: Standing { directory: member.broker.directory, incarnation: member.broker.incarnation },
+            vector: self.store.documents.values().map(header).collect(),
+        };
+        // When all is calm, brokers speak to the newest controller: older ones find out when they write.
+        let owner = usize::try_from(self.store.root().header.writer.get() - 1).unwrap_or_default();
+        let machine = if self.calm { owner } else { self.pick_machine() };
+        self.step(machine, Event::Presented(presentation));
+    }
+
+    fn heartbeat(&mut self) {
+        let broker = BrokerId::new(self.dice.roll(3) as i32 + 1);
+        let registered = self.store.root().members.get(&broker).map(|member| member.broker.incarnation);
+        let machine = self.pick_machine();
+        if let Some(incarnation) = registered {
+            self.step(machine, Event::Heartbeat { broker, incarnation, draining: false });
         }
     }
 
@@ -109,6 +144,11 @@ impl World {
         self.dice.roll(self.machines.len() as u64) as usize
     }
 
+    fn registration(&mut self) -> Request {
+        let broker = self.dice.roll(3) as i32 + 1;
+        registration(broker, self.dice.roll(4) as i64, broker as u8)
+    }
+
     fn ask(&mut self) {
         let machine = self.pick_machine();
         self.asked += 1;
@@ -116,7 +156,7 @@ impl World {
         let name = format!("t{}", self.dice.roll(30));
         let request = match self.dice.roll(5) {
             0 => Request::AllocateProducerIds,
-            1 => registration(self.dice.roll(3) as i32 + 1, self.dice.roll(4) as i64, 1),
+            1 => self.registration(),
             2 => Request::DeleteTopics { topics: vec![TopicRef::Name(name)] },
             _ => {
                 let mut topic = named(&name);
@@ -240,7 +280,7 @@ impl World {
     }
 }
 
-fn check_partitions(old: &Shard, new: &Shard) {
+pub(super) fn check_partitions(old: &Shard, new: &Shard) {
     for (name, after) in &new.topics {
         let Some(before) = old.topics.get(name).filter(|before| before.id == after.id) else { continue };
         assert!(after.partitions.len() >= before.partitions.len());

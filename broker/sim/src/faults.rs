@@ -165,10 +165,9 @@ impl World {
 
     fn suspect(&mut self, b: usize) {
         let p = usize::try_from(self.rng.within(0, self.truth.len() as u64)).unwrap_or(0);
-        let id = self.nodes[b].id;
-        // With a minimum of one, a leader may be about to become the only member: nothing survives that.
-        let alone = |p: &Assignment| p.min_insync == 1 && p.leader_id() == Some(id);
-        if !self.nodes[b].runs() || !self.is_spare(b, p) || alone(&self.snapshot.partitions[p]) {
+        // With a minimum of one, this may be about to become the only member: nothing survives that.
+        let alone = self.snapshot.partitions[p].min_insync == 1;
+        if !self.nodes[b].runs() || !self.is_spare(b, p) || alone {
             return;
         }
         self.tell_fault(format_args!("broker {} finds damage in p{p}", b + 1));
@@ -221,6 +220,9 @@ impl World {
         if self.rng.chance(500) {
             let p = usize::try_from(self.rng.within(0, self.truth.len() as u64)).unwrap_or(0);
             let min = u16::try_from(self.rng.within(1, 3)).unwrap_or(1);
+            if self.nodes.iter().any(|node| node.disk.logs[p].suspect) {
+                return;
+            }
             self.tell_fault(format_args!("p{p} has min.insync.replicas {min} now"));
             self.controller.set_min_insync(p, min);
             self.after_controller();

@@ -23,7 +23,6 @@ pub use session::Sessions;
 use session::{Plan, TopicRef, Wanted};
 
 use crate::lookup::{self, Found};
-use crate::node::Node;
 use crate::partitions::{FetchWait, Replica, Waiting};
 use crate::server::admission::Charge;
 use crate::server::dispatch::Cx;
@@ -170,38 +169,36 @@ fn is_enough(outcomes: &[Outcome], min_bytes: usize) -> bool {
 }
 
 fn register(cx: &Cx, wanted: &[Wanted], wait: &Arc<FetchWait>) -> Vec<Waiting> {
-    wanted.iter().filter_map(|wanted| find(&cx.node, wanted).ok()).map(|found| found.replica.wait(wait)).collect()
+    wanted.iter().filter_map(|wanted| find(cx, wanted).ok()).map(|found| found.replica.wait(wait)).collect()
 }
 
 /// Reads every partition: here if all of it is in memory, else where a disk may be waited for.
 async fn read_all(cx: &Cx, wanted: &Arc<Vec<Wanted>>, bytes_max: usize) -> Vec<Outcome> {
-    if !wanted.iter().any(|wanted| is_cold(&cx.node, wanted)) {
-        return read_here(&cx.node, wanted, bytes_max);
+    let found: Vec<_> = wanted.iter().map(|wanted| find(cx, wanted)).collect();
+    if !wanted.iter().zip(&found).any(|(wanted, found)| found.as_ref().is_ok_and(|found| is_cold(found, wanted))) {
+        return read_here(wanted, &found, bytes_max);
     }
-    let (node, wanted) = (Arc::clone(&cx.node), Arc::clone(wanted));
-    cx.node.cold_reads.run(move || read_here(&node, &wanted, bytes_max)).await
+    let wanted = Arc::clone(wanted);
+    cx.node.cold_reads.run(move || read_here(&wanted, &found, bytes_max)).await
 }
 
 /// Whether a partition has something to read that is not in memory. What memory forgets in the meantime is read where
 /// the request is served: rare, and harmless.
-fn is_cold(node: &Node, wanted: &Wanted) -> bool {
-    let replica = match find(node, wanted) {
-        Ok(found) => found.replica,
-        Err(_) => return false,
-    };
-    wanted.offset < replica.high_watermark() && !replica.log.in_memory(wanted.offset)
+fn is_cold(found: &Found, wanted: &Wanted) -> bool {
+    wanted.offset < found.replica.high_watermark() && !found.replica.log.in_memory(wanted.offset)
 }
 
-fn read_here(node: &Node, wanted: &[Wanted], bytes_max: usize) -> Vec<Outcome> {
+fn read_here(wanted: &[Wanted], found: &[Result<Found, ErrorCode>], bytes_max: usize) -> Vec<Outcome> {
     let mut left = bytes_max;
     // The first batch of the answer always comes whole, however small the limits are.
     let mut first = true;
     wanted
         .iter()
-        .map(|wanted| {
-            let outcome = match find(node, wanted) {
-                Ok(found) => read(&found, wanted, left, first),
-                Err(error) => Outcome::failed(error),
+        .zip(found)
+        .map(|(wanted, found)| {
+            let outcome = match found {
+                Ok(found) => read(found, wanted, left, first),
+                Err(error) => Outcome::failed(*error),
             };
             left = left.saturating_sub(outcome.bytes);
             first = first && outcome.bytes == 0;
@@ -210,11 +207,11 @@ fn read_here(node: &Node, wanted: &[Wanted], bytes_max: usize) -> Vec<Outcome> {
         .collect()
 }
 
-fn find(node: &Node, wanted: &Wanted) -> Result<Found, ErrorCode> {
-    let image = node.metadata.image();
+fn find(cx: &Cx, wanted: &Wanted) -> Result<Found, ErrorCode> {
+    let image = cx.node.metadata.image();
     match &wanted.topic {
-        TopicRef::Name(name) => lookup::by_name(node, &image, name, wanted.partition),
-        TopicRef::Id(id) => lookup::by_id(node, &image, *id, wanted.partition),
+        TopicRef::Name(name) => lookup::by_name(&cx.node, &image, name, wanted.partition),
+        TopicRef::Id(id) => lookup::by_id(&cx.node, &image, *id, wanted.partition),
     }
 }
 

@@ -15,18 +15,20 @@ mod peer;
 #[expect(dead_code, reason = "this file needs a part of it")]
 #[path = "../tests/support/process.rs"]
 mod process;
+#[path = "../tests/support/records.rs"]
+mod records;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use ottla_wire::messages::MetadataRequest;
 use ottla_wire::messages::metadata_request::MetadataRequestTopic;
-use ottla_wire::messages::{CreateTopicsRequest, MetadataRequest};
-use ottla_wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_wire::produce::ProduceRequest;
 use ottla_wire::record::{BatchBuilder, Compression};
 use peer::{Peer, with};
 use process::Process;
+use records::KEPT;
 
 const ROUNDS: usize = 10;
 const PARTITIONS: i32 = 1_000;
@@ -40,10 +42,7 @@ fn batch(bytes: usize) -> Bytes {
 }
 
 fn produce(topic: &str, partitions: std::ops::Range<i32>, batch: &Bytes) -> ProduceRequest {
-    let one = |index| PartitionProduceData { index, records: Some(batch.clone()) };
-    let partition_data = partitions.map(one).collect();
-    let data = TopicProduceData { name: topic.to_owned(), partition_data, ..Default::default() };
-    ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![data], ..Default::default() }
+    records::produce(topic, partitions, -1, batch)
 }
 
 async fn acknowledged(peer: &mut Peer, request: &ProduceRequest) {
@@ -104,14 +103,7 @@ async fn main() {
     let directory = tempfile::tempdir_in(target).unwrap();
     let broker = Process::start(directory.path()).await;
     let mut peer = Peer::connect(broker.address).await;
-    let topic = with(|topic: &mut CreatableTopic| {
-        (topic.name, topic.num_partitions, topic.replication_factor) = ("many".to_owned(), PARTITIONS, 1);
-        // The records are of the same time for ever: retention must not remove them.
-        topic.configs = vec![with(|config: &mut CreatableTopicConfig| {
-            (config.name, config.value) = ("retention.ms".to_owned(), Some("-1".to_owned()));
-        })];
-    });
-    peer.ask(&with(|request: &mut CreateTopicsRequest| request.topics = vec![topic]), 7).await;
+    records::create(&mut peer, "many", PARTITIONS, KEPT).await;
     write(&mut peer, megabytes).await;
     broker.kill();
     let mut took = Vec::new();

@@ -2,17 +2,19 @@
 
 #[path = "support/peer.rs"]
 mod peer;
+#[expect(dead_code, reason = "this file needs a part of it")]
+#[path = "support/records.rs"]
+mod records;
 
 use bytes::{Bytes, BytesMut};
 use ottla_broker::node::Running;
 use ottla_wire::ErrorCode;
 use ottla_wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
-use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use ottla_wire::messages::{CreateTopicsRequest, MetadataRequest};
-use ottla_wire::produce::{PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData};
+use ottla_wire::messages::MetadataRequest;
+use ottla_wire::produce::{PartitionProduceResponse, ProduceRequest};
 use ottla_wire::record::{BatchBuilder, BatchView, Compression, control_batch};
 use ottla_wire::record::{ControlType, check_batch};
-use peer::{Peer, address, soon, start, with};
+use peer::{Peer, address, soon, start};
 
 const PRODUCE: i16 = 9;
 const FETCH: i16 = 12;
@@ -24,30 +26,15 @@ const LAST_OFFSET_DELTA_AT: usize = 23;
 const COUNT_AT: usize = 57;
 
 async fn create(peer: &mut Peer, name: &str, partitions: i32, configs: &[(&str, &str)]) -> ErrorCode {
-    let request = with(|request: &mut CreateTopicsRequest| {
-        request.topics = vec![CreatableTopic {
-            name: name.to_owned(),
-            num_partitions: partitions,
-            replication_factor: 1,
-            configs: configs
-                .iter()
-                .map(|(key, value)| CreatableTopicConfig { name: (*key).to_owned(), value: Some((*value).to_owned()) })
-                .collect(),
-            ..CreatableTopic::default()
-        }];
-    });
-    ErrorCode::new(peer.ask(&request, 5).await.topics[0].error_code)
+    ErrorCode::new(records::create(peer, name, partitions, configs).await.error_code)
 }
 
-fn produce(topic: &str, partition: i32, acks: i16, records: Option<Bytes>) -> ProduceRequest {
-    let data = PartitionProduceData { index: partition, records };
-    let topic_data =
-        vec![TopicProduceData { name: topic.to_owned(), partition_data: vec![data], ..TopicProduceData::default() }];
-    ProduceRequest { acks, timeout_ms: 10_000, topic_data, ..ProduceRequest::default() }
+fn produce(topic: &str, partition: i32, acks: i16, batch: &Bytes) -> ProduceRequest {
+    records::produce(topic, partition..partition.saturating_add(1), acks, batch)
 }
 
 async fn offer(peer: &mut Peer, topic: &str, records: Bytes) -> PartitionProduceResponse {
-    let mut answer = peer.ask(&produce(topic, 0, -1, Some(records)), PRODUCE).await;
+    let mut answer = peer.ask(&produce(topic, 0, -1, &records), PRODUCE).await;
     answer.responses.remove(0).partition_responses.remove(0)
 }
 
@@ -114,11 +101,11 @@ async fn a_batch_that_lies_is_refused_and_nothing_of_it_is_stored() {
     }
     let answer = offer(&mut peer, "t", honest).await;
     assert_eq!((answer.error_code, answer.base_offset), (0, 0), "the first offset is still free");
-    let acks = peer.ask(&produce("t", 0, 5, Some(batch(&["x"]))), PRODUCE).await;
+    let acks = peer.ask(&produce("t", 0, 5, &batch(&["x"])), PRODUCE).await;
     let code = acks.responses[0].partition_responses[0].error_code;
     assert_eq!(ErrorCode::new(code), ErrorCode::INVALID_REQUIRED_ACKS);
     // With acks=0 there is no answer to carry the error: the connection ends, as Kafka's does.
-    peer.send(&produce("t", 0, 0, Some(lie(17, &[1, 2, 3, 4], false))), PRODUCE).await;
+    peer.send(&produce("t", 0, 0, &lie(17, &[1, 2, 3, 4], false)), PRODUCE).await;
     assert!(peer.is_closed().await, "an error with acks=0");
     soon("stop", broker.stop()).await;
 }
@@ -160,7 +147,7 @@ async fn names_partitions_and_configs_that_are_none_get_kafkas_codes() {
     assert_eq!(create(&mut peer, "t", 1, &[("retention.ms", "soon")]).await, ErrorCode::INVALID_CONFIG);
     assert_eq!(create(&mut peer, "t", 1, &[]).await, ErrorCode::NONE);
     for (topic, partition) in [("t", 1), ("t", -1), ("absent", 0)] {
-        let answer = peer.ask(&produce(topic, partition, -1, Some(batch(&["x"]))), PRODUCE).await;
+        let answer = peer.ask(&produce(topic, partition, -1, &batch(&["x"])), PRODUCE).await;
         let code = answer.responses[0].partition_responses[0].error_code;
         assert_eq!(ErrorCode::new(code), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "produce to {topic}-{partition}");
         let answer = peer.ask(&fetch(topic, partition, 0), FETCH).await;

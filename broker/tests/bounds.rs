@@ -6,16 +6,18 @@
 mod peer;
 #[path = "support/process.rs"]
 mod process;
+#[path = "support/records.rs"]
+mod records;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use ottla_wire::messages::{CreateTopicsRequest, MetadataRequest};
-use ottla_wire::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
+use ottla_wire::messages::MetadataRequest;
+use ottla_wire::produce::{ProduceRequest, ProduceResponse};
 use ottla_wire::record::{BatchBuilder, Compression};
 use peer::{DEADLINE, Peer, with};
 use process::Process;
+use records::KEPT;
 
 const MIB: u64 = 1024 * 1024;
 /// Idle, whatever it has done before.
@@ -34,32 +36,13 @@ fn batch(bytes: usize) -> Bytes {
 }
 
 async fn create(peer: &mut Peer, name: &str, partitions: i32) {
-    let topic = with(|topic: &mut CreatableTopic| {
-        topic.name = name.to_owned();
-        topic.num_partitions = partitions;
-        topic.replication_factor = 1;
-        // The records of these tests are of the same time for ever: retention must not act on them.
-        topic.configs = vec![with(|config: &mut CreatableTopicConfig| {
-            (config.name, config.value) = ("retention.ms".to_owned(), Some("-1".to_owned()));
-        })];
-    });
-    let request = with(|request: &mut CreateTopicsRequest| {
-        request.topics = vec![topic];
-        request.timeout_ms = 60_000;
-    });
-    let answer = peer.ask(&request, 7).await;
-    assert_eq!(answer.topics[0].error_code, 0, "{:?}", answer.topics[0].error_message);
+    let answer = records::create(peer, name, partitions, KEPT).await;
+    assert_eq!(answer.error_code, 0, "{:?}", answer.error_message);
 }
 
-/// One request with one batch for each partition of `topic` in the range.
+/// As a client with acks=all sends it.
 fn produce(topic: &str, partitions: std::ops::Range<i32>, batch: &Bytes) -> ProduceRequest {
-    let one = |index| PartitionProduceData { index, records: Some(batch.clone()) };
-    let data = TopicProduceData {
-        name: topic.to_owned(),
-        partition_data: partitions.map(one).collect(),
-        ..Default::default()
-    };
-    ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![data], ..Default::default() }
+    records::produce(topic, partitions, -1, batch)
 }
 
 fn check(answer: &ProduceResponse) {

@@ -29,6 +29,8 @@ pub(crate) struct SegmentWriter {
     pub(crate) made: bool,
     /// There may be bytes of an earlier life behind what is written.
     excess: bool,
+    /// The journal is being replayed: what is written is all that will come for now.
+    replaying: bool,
     since_entry: u32,
     newest_entry: Timestamp,
     allocated: u32,
@@ -65,6 +67,7 @@ impl SegmentWriter {
             sums: RunningSum::resume(id, written, &partial),
             made: written == 0,
             excess: excess && replaying,
+            replaying,
             since_entry: 0,
             newest_entry: segment.written.max_timestamp,
             allocated: written,
@@ -131,6 +134,7 @@ impl SegmentWriter {
 
     /// Everything that was promised is written: what lies behind it goes.
     pub(crate) fn cut_excess(&mut self, pool: &FilePool, place: &Place) -> Result<(), DiskError> {
+        self.replaying = false;
         if std::mem::take(&mut self.excess) {
             let written = u64::from(self.segment.written.bytes);
             let log = pool.write(place, self.segment.base, Kind::Log)?;
@@ -144,6 +148,9 @@ impl SegmentWriter {
     /// Reserves space ahead; that it cannot be had is found out by the write.
     fn reserve(&mut self, log: &dyn DiskFile, settings: Settings) {
         let written = self.segment.written.bytes;
+        if self.replaying {
+            return;
+        }
         let wanted = if settings.preallocate_bytes > 0 {
             settings.preallocate_bytes
         } else if written >= ALLOCATE_FROM {

@@ -3,10 +3,11 @@
 //! Owns what replayed frames do to the set of partitions, in LSN order, and what is reported about it. With a sound
 //! catalogue nothing is opened for a partition that the journal does not mention.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use ottla_core::limits;
 use ottla_core::producer::Producers;
 use ottla_core::types::{LeaderEpoch, Lsn, Offset, TopicPartition};
 
@@ -20,8 +21,9 @@ use crate::segment::parse_log_name;
 use crate::shared::Shared;
 use crate::store::{OpenError, scan};
 
-/// Replayed batches are written to their segments when so many bytes wait.
-const STEP_BYTES: usize = 4 * 1024 * 1024;
+/// Replayed batches are written to their segments when so many bytes wait. Nobody else holds memory while a directory
+/// opens; every step opens the files of every partition that it names, so the fewer the better.
+const STEP_BYTES: usize = limits::TAIL_CACHE_BYTES + limits::PRODUCE_BYTES + limits::FETCH_BYTES;
 
 /// Why a partition's log may end below what was promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,9 +201,7 @@ impl Replay<'_> {
         if frame.end <= partition.log_end() {
             return Ok(());
         }
-        self.touch(&partition)?;
-        let rolls_at = self.touched.get(&frame.partition).map(|(_, rolls_at)| rolls_at.clone()).unwrap_or_default();
-        match partition.replay_append(lsn, frame, &rolls_at) {
+        match partition.replay_append(lsn, frame, self.touch(&partition)?) {
             Ok(0) => {}
             Ok(cost) => {
                 self.recovered.batches += 1;
@@ -228,18 +228,20 @@ impl Replay<'_> {
         found
     }
 
-    /// Remembers where the segments of a partition began, the first time that it is mentioned.
-    fn touch(&mut self, partition: &Arc<Partition>) -> Result<(), DiskError> {
-        if self.touched.contains_key(&partition.id()) {
-            return Ok(());
-        }
-        let entries = match self.shared.disk.list(&partition.place.folder) {
-            Err(error) if error.is_not_found() => Vec::new(),
-            other => other?,
+    /// Where the segments of a partition began before the crash: looked up when it is mentioned first.
+    fn touch(&mut self, partition: &Arc<Partition>) -> Result<&BTreeSet<Offset>, DiskError> {
+        let (_, bases) = match self.touched.entry(partition.id()) {
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(new) => {
+                let entries = match self.shared.disk.list(&partition.place.folder) {
+                    Err(error) if error.is_not_found() => Vec::new(),
+                    other => other?,
+                };
+                let bases = entries.iter().filter_map(|entry| parse_log_name(&entry.name)).collect();
+                new.insert((Arc::clone(partition), bases))
+            }
         };
-        let bases = entries.iter().filter_map(|entry| parse_log_name(&entry.name)).collect();
-        self.touched.insert(partition.id(), (Arc::clone(partition), bases));
-        Ok(())
+        Ok(bases)
     }
 
     fn create(&mut self, lsn: Lsn, frame: &Frame) {

@@ -163,7 +163,7 @@ async fn names_partitions_and_configs_that_are_none_get_kafkas_codes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_never_read_hold_bounded_memory_and_stop_no_producer() {
+async fn clients_that_never_read_hold_bounded_memory_and_stop_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let broker = start(directory.path(), &[]).await;
     let mut peer = Peer::connect(address(&broker)).await;
@@ -181,18 +181,44 @@ async fn clients_that_never_read_hold_bounded_memory_and_stop_no_producer() {
         }
         deaf.push(client);
     }
-    // The others go on: they write and are told what is there. Who reads may have to wait for the budget of answers.
-    for _ in 0..20 {
+    // The others go on: they write, are told what is there, and read.
+    for offset in 0..20 {
         let answer = offer(&mut peer, "t", batch(&["x"])).await;
         assert_eq!(answer.error_code, 0, "{:?}", answer.error_message);
         assert_eq!(peer.ask(&MetadataRequest::default(), 9).await.brokers.len(), 1);
         assert_bounded(&broker);
+        let answer = peer.ask(&fetch("t", 0, offset), FETCH).await;
+        let mut records = Bytes::from(answer.responses[0].partitions[0].records.concat());
+        let first = check_batch(&mut records).expect("a reader gets batches beside those who do not read");
+        assert_eq!(first.header().base_offset, offset);
     }
     drop(deaf);
-    let answer = peer.ask(&fetch("t", 0, 24), FETCH).await;
-    let records = answer.responses[0].partitions[0].records.concat();
-    let first = check_batch(&mut Bytes::from(records)).expect("a reader gets batches once the deaf are gone");
-    assert_eq!(first.header().base_offset, 24);
+    soon("stop", broker.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_wait_for_records_keep_no_memory_from_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = start(directory.path(), &[]).await;
+    let mut peer = Peer::connect(address(&broker)).await;
+    assert_eq!(create(&mut peer, "t", 1, &[]).await, ErrorCode::NONE);
+    assert_eq!(offer(&mut peer, "t", batch(&["first"])).await.error_code, 0);
+    // Each may be answered with megabytes: more of them than the budget has room for.
+    let mut waiting = Vec::new();
+    for _ in 0..30 {
+        let mut client = Peer::connect(address(&broker)).await;
+        client.send(&FetchRequest { max_wait_ms: 600_000, min_bytes: 1, ..fetch("t", 0, 1) }, FETCH).await;
+        waiting.push(client);
+    }
+    for _ in 0..50 {
+        let answer = peer.ask(&fetch("t", 0, 0), FETCH).await;
+        assert!(!answer.responses[0].partitions[0].records.concat().is_empty());
+    }
+    assert_eq!(offer(&mut peer, "t", batch(&["second"])).await.error_code, 0);
+    for client in &mut waiting {
+        let answer = client.answer::<FetchRequest>(FETCH).await;
+        assert!(!answer.responses[0].partitions[0].records.concat().is_empty());
+    }
     soon("stop", broker.stop()).await;
 }
 

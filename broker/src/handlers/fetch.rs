@@ -82,13 +82,9 @@ pub async fn handle(cx: &Cx, request: FetchRequest) -> Result<Answer, Close> {
             (id, wanted, Some((session, true)))
         }
     };
-    let mut charge = cx.node.fetch_budget.charge();
-    charge.grow(bytes_max.max(1)).await;
     let wanted = Arc::new(wanted);
-    let outcomes = gather(cx, &wanted, bytes_max, min_bytes, max_wait).await;
+    let Paid { outcomes, charge, .. } = gather(cx, &wanted, bytes_max, min_bytes, max_wait).await;
     let wanted = Arc::unwrap_or_clone(wanted);
-    let read: usize = outcomes.iter().map(|outcome| outcome.bytes).sum();
-    charge.release(charge.held().saturating_sub(read));
     let answered = match session {
         None => (0..wanted.len()).collect(),
         Some((session, incremental)) => remember(&session, &wanted, &outcomes, incremental),
@@ -127,45 +123,71 @@ fn wanted(request: FetchRequest, by_id: bool) -> (Vec<Wanted>, Vec<(TopicRef, i3
     (wanted, forgotten)
 }
 
-/// Reads, and reads once more after waiting if the first time there was too little.
-async fn gather(
-    cx: &Cx,
-    wanted: &Arc<Vec<Wanted>>,
-    bytes_max: usize,
-    min_bytes: i32,
-    max_wait_ms: i32,
-) -> Vec<Outcome> {
+/// What was read, and the memory that it holds.
+struct Paid {
+    outcomes: Vec<Outcome>,
+    charge: Charge,
+    /// How many bytes might have been read.
+    limit: usize,
+}
+
+impl Paid {
+    /// Whether it is worth an answer before the time is up. Where memory is short, half of what it allows is much.
+    fn is_enough(&self, bytes_max: usize, min_bytes: usize) -> bool {
+        let wanted = if self.limit < bytes_max { min_bytes.min(self.limit / 2) } else { min_bytes };
+        bytes_of(&self.outcomes) >= wanted.max(1) || min_bytes == 0 || self.outcomes.iter().any(Outcome::is_urgent)
+    }
+}
+
+fn bytes_of(outcomes: &[Outcome]) -> usize {
+    outcomes.iter().map(|outcome| outcome.bytes).sum()
+}
+
+/// Reads, and reads once more after waiting if the first time there was too little. Holds nothing while it waits.
+async fn gather(cx: &Cx, wanted: &Arc<Vec<Wanted>>, bytes_max: usize, min_bytes: i32, max_wait_ms: i32) -> Paid {
     let max_wait = Duration::from_millis(u64::try_from(max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     let min_bytes = usize::try_from(min_bytes).unwrap_or(0).min(bytes_max);
-    let outcomes = read_all(cx, wanted, bytes_max).await;
-    if max_wait.is_zero() || is_enough(&outcomes, min_bytes) || wanted.is_empty() && min_bytes == 0 {
-        return outcomes;
-    }
-    drop(outcomes);
     let deadline = tokio::time::Instant::from_std(cx.node.clock.monotonic() + max_wait);
+    let paid = read_paid(cx, wanted, bytes_max).await;
+    if max_wait.is_zero() || paid.is_enough(bytes_max, min_bytes) || wanted.is_empty() && min_bytes == 0 {
+        return paid;
+    }
+    drop(paid);
     // Registered before looking again: what comes in between is counted.
     let wait = FetchWait::new(i64::try_from(min_bytes).unwrap_or(i64::MAX));
     let _waiting = register(cx, wanted, &wait);
     loop {
-        let outcomes = read_all(cx, wanted, bytes_max).await;
-        if is_enough(&outcomes, min_bytes) {
-            return outcomes;
+        let paid = read_paid(cx, wanted, bytes_max).await;
+        if paid.is_enough(bytes_max, min_bytes) {
+            return paid;
         }
-        drop(outcomes);
+        drop(paid);
         let woken = tokio::select! {
             () = wait.done() => true,
             () = tokio::time::sleep_until(deadline) => false,
             () = cx.node.shutdown.cancelled() => false,
         };
         if !woken {
-            return read_all(cx, wanted, bytes_max).await;
+            return read_paid(cx, wanted, bytes_max).await;
         }
     }
 }
 
-fn is_enough(outcomes: &[Outcome], min_bytes: usize) -> bool {
-    let bytes: usize = outcomes.iter().map(|outcome| outcome.bytes).sum();
-    bytes >= min_bytes.max(1) || min_bytes == 0 || outcomes.iter().any(Outcome::is_urgent)
+/// Reads as much as memory allows. The first batch comes whole, however large, and is paid for like everything else:
+/// where there is no room for it, it is let go, waited for, and read again.
+async fn read_paid(cx: &Cx, wanted: &Arc<Vec<Wanted>>, bytes_max: usize) -> Paid {
+    let mut charge = cx.node.fetch_budget.charge();
+    let limit = charge.grow_share(bytes_max).await;
+    let mut outcomes = read_all(cx, wanted, limit).await;
+    let read = bytes_of(&outcomes);
+    if read > charge.held() && !charge.try_grow(read - charge.held()) {
+        drop((outcomes, charge));
+        charge = cx.node.fetch_budget.charge();
+        charge.grow(read).await;
+        outcomes = read_all(cx, wanted, limit.min(read)).await;
+    }
+    charge.release(charge.held().saturating_sub(bytes_of(&outcomes)));
+    Paid { outcomes, charge, limit }
 }
 
 fn register(cx: &Cx, wanted: &[Wanted], wait: &Arc<FetchWait>) -> Vec<Waiting> {

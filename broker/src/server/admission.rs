@@ -4,9 +4,12 @@
 //! pays for what it is about to read and returns at once what did not come.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The least that [`Charge::grow_share`] takes where more is wanted.
+const SHARE_MIN: usize = 64 * 1024;
 
 /// A number of bytes that may be held at once, and one place for a request that is larger than what is left.
 ///
@@ -18,8 +21,25 @@ pub struct Budget {
     bytes: Semaphore,
     overflow: Arc<Semaphore>,
     total: usize,
+    waiting: AtomicUsize,
     hits: AtomicU64,
     oversized: AtomicU64,
+}
+
+/// Somebody who waits, counted while it lives.
+struct Waiting<'a>(&'a Budget);
+
+impl<'a> Waiting<'a> {
+    fn on(budget: &'a Budget) -> Self {
+        budget.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(budget)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Budget {
@@ -29,6 +49,7 @@ impl Budget {
             bytes: Semaphore::new(total),
             overflow: Arc::new(Semaphore::new(1)),
             total,
+            waiting: AtomicUsize::new(0),
             hits: AtomicU64::new(0),
             oversized: AtomicU64::new(0),
         })
@@ -42,6 +63,11 @@ impl Budget {
     /// Bytes in use, the overflow place not counted.
     pub fn used(&self) -> usize {
         self.total - self.bytes.available_permits()
+    }
+
+    /// How many wait for bytes at this moment.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// How often somebody found the budget full and had to wait.
@@ -79,6 +105,8 @@ impl Charge {
             return bytes;
         }
         self.budget.hits.fetch_add(1, Ordering::Relaxed);
+        let budget = Arc::clone(&self.budget);
+        let _waiting = Waiting::on(&budget);
         let fits = u32::try_from(bytes).ok().filter(|_| bytes <= self.budget.total);
         let regular = async {
             match fits {
@@ -99,6 +127,19 @@ impl Charge {
                 0
             }
         }
+    }
+
+    /// Takes up to `wanted` bytes, waiting until some are free, and says how many its owner may use: at most half of
+    /// what is left, so that those who hold bytes for long never have all of them, but at least 64 KiB; all that is
+    /// wanted for whoever has the overflow place. Cancel-safe: a dropped wait has taken nothing.
+    pub async fn grow_share(&mut self, wanted: usize) -> usize {
+        let least = wanted.min(SHARE_MIN);
+        let share = wanted.min((self.budget.bytes.available_permits() / 2).max(least));
+        if self.try_grow(share) {
+            return if self.is_oversized() { wanted } else { share };
+        }
+        self.grow(least).await;
+        if self.is_oversized() { wanted } else { least }
     }
 
     /// Takes `bytes` more if that needs no waiting.
@@ -130,6 +171,11 @@ impl Charge {
     /// Bytes held, the overflow place not counted.
     pub fn held(&self) -> usize {
         self.held
+    }
+
+    /// Whether others wait while this charge holds something.
+    pub fn keeps_others_waiting(&self) -> bool {
+        (self.held > 0 || self.is_oversized()) && self.budget.waiting() > 0
     }
 
     /// Whether this charge has the overflow place.
@@ -178,6 +224,34 @@ mod tests {
         assert_eq!((budget.hits(), budget.oversized()), (3, 2));
         drop(first);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn shares_shrink_so_that_something_is_left_for_the_next() {
+        const MIB: usize = 1024 * 1024;
+        let budget = Budget::new(8 * MIB);
+        let mut charges: Vec<Charge> = Vec::new();
+        let mut shares = Vec::new();
+        while budget.used() + SHARE_MIN <= budget.total() {
+            let mut charge = budget.charge();
+            shares.push(charge.grow_share(2 * MIB).now_or_never().expect("64 KiB are free"));
+            charges.push(charge);
+        }
+        assert_eq!(shares[..5], [2 * MIB, 2 * MIB, 2 * MIB, MIB, MIB / 2]);
+        assert_eq!((shares.len(), shares.iter().sum::<usize>(), budget.waiting()), (9, 8 * MIB, 0));
+        let mut overflow = budget.charge();
+        assert_eq!(overflow.grow_share(2 * MIB).await, 2 * MIB, "the overflow place is not counted");
+        assert!(!overflow.keeps_others_waiting());
+        let mut last = budget.charge();
+        {
+            let mut waits = Box::pin(last.grow_share(2 * MIB));
+            assert!(futures::poll!(&mut waits).is_pending());
+            assert!(overflow.keeps_others_waiting() && charges[0].keeps_others_waiting());
+            drop(charges.pop());
+            assert_eq!(waits.await, SHARE_MIN);
+        }
+        assert_eq!((last.held(), budget.waiting()), (SHARE_MIN, 0));
+        assert!(budget.charge().grow_share(0).now_or_never().is_some(), "nothing is always to be had");
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::admission::Charge;
 use super::dispatch::Dispatcher;
 use super::frames::{FrameError, FrameReader};
 use super::reply::{Answer, Close, Pending};
@@ -21,8 +22,8 @@ use super::reply::{Answer, Close, Pending};
 const PIPELINED_MAX: usize = 64;
 /// How long a peer may stop in the middle of a frame, or not read its answer, before it is closed.
 const STALLED: Duration = Duration::from_secs(30);
-/// The same for a peer that holds the overflow place of the request budget, for which others wait.
-const STALLED_OVERSIZED: Duration = Duration::from_secs(3);
+/// The same for a peer that holds memory for which others wait: the overflow place of the request budget, or an answer.
+const STALLED_AND_WANTED: Duration = Duration::from_secs(3);
 
 /// How a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +117,7 @@ async fn next_frame(frames: &mut FrameReader, stream: &TcpStream, idle: Duration
         let unfinished = frames.unfinished();
         let patience = match unfinished {
             None => idle,
-            Some(_) if frames.is_oversized() => STALLED_OVERSIZED,
+            Some(_) if frames.is_oversized() => STALLED_AND_WANTED,
             Some(_) => STALLED,
         };
         let outcome = tokio::select! {
@@ -140,15 +141,25 @@ async fn next_frame(frames: &mut FrameReader, stream: &TcpStream, idle: Duration
 
 /// Writes an answer whole.
 async fn send(stream: &TcpStream, mut answer: Answer) -> Result<(), End> {
+    let mut unread = Duration::ZERO;
     while !answer.is_empty() {
         let written = stream.try_write_vectored(&answer.slices());
         match written {
-            Ok(sent) => answer.advance(sent),
+            Ok(sent) => {
+                answer.advance(sent);
+                unread = Duration::ZERO;
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                match timeout(STALLED, stream.writable()).await {
+                match timeout(STALLED_AND_WANTED, stream.writable()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return Err(End::Write(error)),
-                    Err(_) => return Err(End::Unread(STALLED)),
+                    Err(_) => {
+                        unread += STALLED_AND_WANTED;
+                        let wanted = answer.charge.as_ref().is_some_and(Charge::keeps_others_waiting);
+                        if wanted || unread >= STALLED {
+                            return Err(End::Unread(unread));
+                        }
+                    }
                 }
             }
             Err(error) => return Err(End::Write(error)),

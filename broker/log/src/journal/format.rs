@@ -63,6 +63,8 @@ pub(super) struct FileHeader {
     pub(super) synced: Lsn,
     /// Frames below this one are no longer needed.
     pub(super) released: Lsn,
+    /// Length of the file; 0 where it is not stated.
+    pub(super) bytes: u64,
 }
 
 /// What the first block of a file is.
@@ -86,6 +88,7 @@ impl FileHeader {
         block[32..40].copy_from_slice(&self.first.get().to_le_bytes());
         block[40..48].copy_from_slice(&self.synced.get().to_le_bytes());
         block[48..56].copy_from_slice(&self.released.get().to_le_bytes());
+        block[56..64].copy_from_slice(&self.bytes.to_le_bytes());
         let crc = crc(&[&block[..12], &block[16..BLOCK_BYTES]]);
         block[12..16].copy_from_slice(&crc.to_le_bytes());
     }
@@ -108,6 +111,7 @@ impl FileHeader {
             first: lsn_at(block, 32),
             synced: lsn_at(block, 40),
             released: lsn_at(block, 48),
+            bytes: u64_at(block, 56),
         })
     }
 }
@@ -303,6 +307,7 @@ mod tests {
             first: Lsn::new(3),
             synced: Lsn::new(4),
             released: Lsn::new(5),
+            bytes: 6,
         };
         let mut block = vec![0xaa; BLOCK_BYTES];
         header.encode(&mut block);
@@ -337,7 +342,8 @@ mod tests {
     fn another_version_is_told_from_damage() {
         let mut block = vec![0; BLOCK_BYTES];
         let zero = Lsn::new(0);
-        FileHeader { generation: 1, sequence: 1, first: zero, synced: zero, released: zero }.encode(&mut block);
+        FileHeader { generation: 1, sequence: 1, first: zero, synced: zero, released: zero, bytes: 0 }
+            .encode(&mut block);
         block[8] = 2;
         assert_eq!(FileHeader::decode(&block), FileStart::Bad);
         let crc = crc(&[&block[..12], &block[16..]]);

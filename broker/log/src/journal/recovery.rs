@@ -22,6 +22,9 @@ use super::scan::{FileScan, bytes_of};
 use super::{Hole, Options, Replayed, Report};
 use crate::disk::{Disk, Open};
 
+/// No file was made shorter than this.
+pub(super) const LENGTH_MIN: u64 = 4 * format::BLOCK;
+
 /// The journal as it was found, on its way back. Nothing is written before [`Recovery::start`], so that an offline
 /// check can stop before it.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub struct Recovery {
     /// The next frame.
     pub(super) expected: Lsn,
     pub(super) report: Report,
+    /// A file has lost its end, and nothing behind it tells what was there.
+    cut: bool,
     ready: VecDeque<Replayed>,
     at: Place,
     done: bool,
@@ -48,6 +53,8 @@ pub(super) struct Found {
     pub(super) header: Option<FileHeader>,
     /// Its last frame, once it was read.
     pub(super) last: Lsn,
+    /// It is shorter than it was made.
+    cut: bool,
 }
 
 /// Where the replay stands.
@@ -90,6 +97,7 @@ impl Recovery {
         }
         let (mut live, mut free): (Vec<_>, Vec<_>) = found.into_iter().partition(|file| file.header.is_some());
         live.sort_by_key(|file| file.header.map(|header| header.sequence));
+        let cut = live.last().is_some_and(|file: &Found| file.cut) || free.iter().any(|file| file.cut);
         let released = find_released(&*disk, &options.directory, &live)?;
         // A file whose successor begins at or before that point holds nothing that is needed.
         let successors = live.iter().skip(1).map(Found::first);
@@ -103,6 +111,7 @@ impl Recovery {
             free,
             expected: released.max(Lsn::new(1)),
             report: Report { released, ..Report::default() },
+            cut,
             ready: VecDeque::new(),
             at: Place { file: 0, scan: None, block: 1, group: None },
             done: false,
@@ -253,6 +262,9 @@ impl Recovery {
         self.report.last = Lsn::new(self.expected.get().saturating_sub(1));
         if self.options.known_synced > self.report.last {
             self.lose_up_to(self.options.known_synced.next());
+        } else if self.cut {
+            // How many frames were there nobody knows: one stands for all.
+            self.lose_up_to(self.expected.next());
         }
         self.done = true;
     }
@@ -296,7 +308,9 @@ fn find(disk: &dyn Disk, directory: &str, name: String) -> Result<Found, OpenErr
         FileStart::Zeros | FileStart::Bad => scan.rescue()?,
     };
     let last = header.map_or(Lsn::new(0), |header| Lsn::new(header.first.get().saturating_sub(1)));
-    Ok(Found { name, bytes, header, last })
+    // A file is whole before it has its name, and keeps its length.
+    let cut = bytes < header.map_or(0, |header| header.bytes).max(LENGTH_MIN);
+    Ok(Found { name, bytes, header, last, cut })
 }
 
 /// The first frame that is still needed: the largest that a file header, or a group of the newest file, states.

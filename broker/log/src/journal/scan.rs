@@ -141,7 +141,7 @@ impl FileScan {
                 let GroupHeader { generation, sequence, released, .. } = group;
                 let first = Lsn::new(group.first.get().saturating_sub(u64::from(group.before)));
                 let synced = Lsn::new(first.get().saturating_sub(1));
-                found = Some(FileHeader { generation, sequence, first, synced, released });
+                found = Some(FileHeader { generation, sequence, first, synced, released, bytes: 0 });
             }
         }
         Ok(found)

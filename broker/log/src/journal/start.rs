@@ -14,7 +14,7 @@ use super::files::{self, BUFFER_BYTES, JournalFile, LiveFile};
 use super::format::BLOCK;
 use super::gate::Gate;
 use super::plan::Plan;
-use super::recovery::Recovery;
+use super::recovery::{LENGTH_MIN, Recovery};
 use super::shared::{Shared, State};
 use super::writer::Writer;
 use super::{Entropy, GroupObserver, Journal, JournalStats};
@@ -29,9 +29,9 @@ impl Recovery {
     /// [`OpenError::Disk`].
     pub fn start(mut self, entropy: Entropy, observer: Arc<dyn GroupObserver>) -> Result<Journal, OpenError> {
         while self.step()?.is_some() {}
-        self.options.file_bytes = self.options.file_bytes.next_multiple_of(BLOCK).max(4 * BLOCK);
+        self.options.file_bytes = self.options.file_bytes.next_multiple_of(BLOCK).max(LENGTH_MIN);
         self.options.first_file_bytes =
-            self.options.first_file_bytes.next_multiple_of(BLOCK).clamp(4 * BLOCK, self.options.file_bytes);
+            self.options.first_file_bytes.next_multiple_of(BLOCK).clamp(LENGTH_MIN, self.options.file_bytes);
         self.disk.create_dir(&self.options.directory)?;
         self.disk.sync_dir(parent(&self.options.directory))?;
         files::remove_unfinished(&*self.disk, &self.options.directory)?;

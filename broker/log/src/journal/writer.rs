@@ -178,7 +178,8 @@ impl Shared {
             count(&self.stats.padding_bytes, old.left());
         }
         let synced = Lsn::new(first.get().saturating_sub(1));
-        let header = FileHeader { generation: (writer.entropy)(), sequence: writer.sequence, first, synced, released };
+        let (generation, sequence, bytes) = ((writer.entropy)(), writer.sequence, file.bytes);
+        let header = FileHeader { generation, sequence, first, synced, released, bytes };
         writer.sequence += 1;
         self.state.lock().live.push_back(LiveFile { file: file.clone(), last: synced });
         writer.current = Some(Current { file, header, offset: 0, recycling });

@@ -123,13 +123,30 @@ impl Partition {
         Ok(())
     }
 
+    /// Files that the catalogue names and that are gone were removed below a log start whose frame is still to come: the
+    /// partition's own record tells it already. Nothing is written into them again.
+    pub(crate) fn notice_removals(self: &Arc<Self>, lsn: Lsn, bases: &BTreeSet<Offset>) -> Result<(), DiskError> {
+        let is_gone = |segment: &Segment| segment.written.bytes > 0 && !bases.contains(&segment.base);
+        if !self.state.lock().segments.iter().any(is_gone) {
+            return Ok(());
+        }
+        let Some(record) = self.read_record()? else { return Ok(()) };
+        // Not the record's start itself, which may lie amid batches that are still to be replayed.
+        let first = bases.first().copied().unwrap_or(record.log_start);
+        if first <= record.log_start { self.replay_start(lsn, first) } else { Ok(()) }
+    }
+
+    /// What the folder says about itself, if it is this partition's.
+    pub(crate) fn read_record(&self) -> Result<Option<PartitionRecord>, DiskError> {
+        let bytes = self.shared.disk.read_file(&format!("{}/{FILE}", self.place.folder), BYTES_MAX)?;
+        let record = bytes.and_then(|bytes| PartitionRecord::decode(&bytes).ok());
+        Ok(record.filter(|record| record.id == self.id()))
+    }
+
     /// Goes on with the file that would hold `start`, if there is one behind what is known. What was skipped is in no
     /// file any more: the partition's record knows its producers (T1).
     fn skip_to_file(self: &Arc<Self>, start: Offset) -> Result<(), DiskError> {
-        let record = self.shared.disk.read_file(&format!("{}/{FILE}", self.place.folder), BYTES_MAX)?;
-        if let Some(Ok(record)) = record.map(|bytes| PartitionRecord::decode(&bytes))
-            && record.id == self.id()
-        {
+        if let Some(record) = self.read_record()? {
             self.state.lock().producers.merge(record.producers);
         }
         let entries = match self.shared.disk.list(&self.place.folder) {

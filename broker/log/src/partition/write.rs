@@ -11,7 +11,7 @@ use ottla_core::types::Lsn;
 
 use crate::config::LogConfig;
 use crate::disk::{DiskError, Open, count};
-use crate::partition::record::{BYTES_MAX, FILE, PartitionRecord};
+use crate::partition::record::{FILE, PartitionRecord};
 use crate::partition::{Io, Partition, State, Unsummed};
 use crate::phase;
 use crate::segment::write::{SegmentWriter, Settings};
@@ -158,8 +158,7 @@ impl Partition {
 
     /// Whether the folder says that it is this partition's.
     fn has_record(&self) -> Result<bool, DiskError> {
-        let record = self.shared.disk.read_file(&format!("{}/{FILE}", self.place.folder), BYTES_MAX)?;
-        Ok(record.is_some_and(|bytes| PartitionRecord::decode(&bytes).is_ok_and(|record| record.id == self.id())))
+        self.read_record().map(|record| record.is_some())
     }
 
     /// Whether what lies in the folder may be overwritten: it is this partition's, or nothing of it was ever flushed.

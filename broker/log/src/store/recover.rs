@@ -179,7 +179,7 @@ impl Replay<'_> {
             Kind::LogStart if !known => {
                 if let Some(partition) = self.partition(lsn, frame) {
                     partition.replay_start(lsn, frame.base)?;
-                    self.touch(&partition)?;
+                    self.touch(lsn, &partition)?;
                 }
             }
             Kind::Create | Kind::Delete | Kind::Truncate | Kind::LogStart | Kind::FlushedEnd | Kind::Close => {}
@@ -201,7 +201,7 @@ impl Replay<'_> {
         if frame.end <= partition.log_end() {
             return Ok(());
         }
-        match partition.replay_append(lsn, frame, self.touch(&partition)?) {
+        match partition.replay_append(lsn, frame, self.touch(lsn, &partition)?) {
             Ok(0) => {}
             Ok(cost) => {
                 self.recovered.batches += 1;
@@ -229,7 +229,7 @@ impl Replay<'_> {
     }
 
     /// Where the segments of a partition began before the crash: looked up when it is mentioned first.
-    fn touch(&mut self, partition: &Arc<Partition>) -> Result<&BTreeSet<Offset>, DiskError> {
+    fn touch(&mut self, lsn: Lsn, partition: &Arc<Partition>) -> Result<&BTreeSet<Offset>, DiskError> {
         let (_, bases) = match self.touched.entry(partition.id()) {
             btree_map::Entry::Occupied(known) => known.into_mut(),
             btree_map::Entry::Vacant(new) => {
@@ -238,6 +238,7 @@ impl Replay<'_> {
                     other => other?,
                 };
                 let bases = entries.iter().filter_map(|entry| parse_log_name(&entry.name)).collect();
+                partition.notice_removals(lsn, &bases)?;
                 new.insert((Arc::clone(partition), bases))
             }
         };

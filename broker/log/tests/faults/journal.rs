@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_core::types::TopicPartition;
+use ottla_core::types::{Offset, TopicPartition};
 use ottla_log::disk::Disk;
 use ottla_log::disk::sim::SimDisk;
 use ottla_log::store::Suspicion;
@@ -70,18 +70,16 @@ fn a_journal_file_that_is_gone_is_noticed() {
     }
 }
 
-/// A file does not state how long it was: a cut behind everything that a later frame states to be synced looks like a torn
-/// tail. What is there is served all the same, and nothing else.
+/// A torn tail leaves a file as long as it was made: one that is shorter has lost something.
 #[test]
-fn of_a_journal_file_that_is_cut_the_rest_is_served() {
+fn a_journal_file_that_is_cut_is_named_and_the_rest_is_served() {
     for power in [false, true] {
         let (template, _) = interrupted(power);
         for file in files(&template, ".jnl") {
             for hundredths in [0, 3, 7, 12, 20, 33, 50, 80] {
                 let (disk, content) = interrupted(power);
                 assert!(harm(&disk, &file, Harm::Cut(hundredths)));
-                let (_, recovered, loss) = restart(&disk, &content);
-                assert_eq!(loss.batches == 0, loss.short.is_empty() && loss.ranges == 0, "{file}: {recovered:?}");
+                check(&format!("{file} cut at {hundredths} %, power loss: {power}"), &disk, &content);
             }
         }
     }
@@ -137,6 +135,44 @@ fn released_and_recycled_frames_do_not_come_back_whatever_they_hold() {
             let (_, recovered, loss) = restart(&disk, &content);
             assert_eq!((loss.batches, recovered.batches), (0, 0), "{file} bit {bit}: {recovered:?}");
             assert_eq!(&recovered.damaged[..], &[][..], "{file} bit {bit}");
+        }
+    }
+}
+
+/// A catalogue is older than what retention has removed since: the files do not come back, not even half-made.
+#[test]
+fn a_kill_after_segments_were_removed_brings_none_of_them_back() {
+    let build = || {
+        let mut kit = Kit::new();
+        kit.fill();
+        kit.dir.flush().unwrap();
+        kit.fill_more();
+        kit.idle();
+        let before = files(&kit.disk, ".log");
+        for index in 0..2 {
+            let log = kit.dir.partition(partition(index)).unwrap();
+            let (start, _) = log.delete_records(Offset::new(log.log_end().get() - 2)).unwrap();
+            kit.content.get_mut(&partition(index)).unwrap().retain(|_, (end, _)| *end > start.get());
+        }
+        kit.pump();
+        let left = files(&kit.disk, ".log");
+        let removed: Vec<String> = before.into_iter().filter(|file| !left.contains(file)).collect();
+        assert!(removed.len() > 4, "{removed:?}");
+        let Kit { disk, dir, content, .. } = kit;
+        drop(dir);
+        (disk.kill(), content, removed)
+    };
+    for operations in 1.. {
+        let (disk, content, removed) = build();
+        disk.stop_after(operations);
+        let opened = open(&disk).is_ok();
+        let present = disk.files();
+        assert!(!removed.iter().any(|file| present.contains(file)), "after {operations} operations: {present:?}");
+        let disk = disk.kill();
+        let (_, recovered, loss) = restart(&disk, &content);
+        assert_eq!((loss.batches, &recovered.damaged[..]), (0, &[][..]), "after {operations} operations");
+        if opened {
+            return;
         }
     }
 }

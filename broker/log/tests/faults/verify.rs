@@ -101,14 +101,23 @@ fn identity_record_folder_and_journal_are_named() {
     let lost = &report.partitions[1].damaged_offsets;
     assert_eq!((lost[0].from.get(), lost[0].upto.get()), (0, end), "{report:?}");
 
-    let mut kit = Kit::new();
-    kit.fill();
-    kit.idle();
-    let disk = kit.disk.kill();
+    let killed = || {
+        let mut kit = Kit::new();
+        kit.fill();
+        kit.idle();
+        kit.disk.kill()
+    };
+    let disk = killed();
     // The second block holds the first group.
     assert!(disk.flip_bit("journal/00000001.jnl", 8 * (4096 + 200)));
     let report = check(&disk);
     assert!(!report.journal.holes.is_empty() && !report.is_sound(), "{report:?}");
+    for hundredths in [0, 50, 99] {
+        let disk = killed();
+        assert!(harm(&disk, "journal/00000001.jnl", Harm::Cut(hundredths)));
+        let report = check(&disk);
+        assert!(!report.journal.holes.is_empty() && !report.is_sound(), "{hundredths} %: {report:?}");
+    }
 }
 
 #[test]

@@ -83,15 +83,17 @@ fn a_file_that_is_gone_is_a_hole() {
 }
 
 #[test]
-fn a_cut_file_is_a_torn_tail_or_a_hole() {
-    let disk = three_groups();
-    disk.cut(FILE, 2 * BLOCK + 700);
-    let driven = Driven::open(&disk, options()).unwrap();
-    assert_eq!((driven.frames().len(), driven.report.holes.len()), (2, 0));
-    let disk = three_groups();
-    disk.cut(FILE, 0);
-    let driven = Driven::open(&disk, options()).unwrap();
-    assert_eq!((driven.frames().len(), driven.report.last), (0, Lsn::new(0)));
+fn a_file_that_was_cut_has_lost_at_least_one_frame() {
+    for (length, kept) in [(2 * BLOCK + 700, 2), (BLOCK + 1, 0), (BLOCK - 1, 0), (0, 0)] {
+        let disk = three_groups();
+        disk.cut(FILE, length);
+        let mut driven = Driven::open(&disk, options()).unwrap();
+        let next = Lsn::new(kept + 1);
+        assert_eq!((driven.frames().len() as u64, driven.report.last), (kept, Lsn::new(kept)), "cut to {length}");
+        assert_eq!(driven.report.holes, [Hole { first: next, last: next }], "cut to {length}");
+        assert_eq!(driven.journal.submit(append(10, 500)).unwrap(), next.next(), "no number twice: cut to {length}");
+        driven.flush();
+    }
 }
 
 #[test]

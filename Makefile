@@ -17,7 +17,7 @@ PURE_FLAGS := $(addprefix -p ,$(PURE))
 # Prints the exports that make every build link the one prebuilt RocksDB (and builds it the first time).
 WITH_ROCKSDB := rocksdb_env="$$(broker/state/build-rocksdb.sh)"; eval "$$rocksdb_env";
 
-.PHONY: help check test build demo demo-stop conformance crash fuzz bench deny \
+.PHONY: help check test build demo demo-stop conformance crash fuzz bench kubernetes deny \
         setup-build fmt-check clippy clippy-pure unit unit-pure unit-scripts tidy
 
 help: ## what can be made
@@ -57,6 +57,7 @@ suite-check: check
 
 suite-clippy: setup-build
 	$(WITH_ROCKSDB) cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(WITH_ROCKSDB) cargo clippy --locked -p ottla-coordination --all-features --all-targets -- -D warnings
 
 suite-unit: setup-build
 	$(WITH_ROCKSDB) cargo test --locked --workspace
@@ -101,6 +102,10 @@ fuzz: setup-build ## every decoder against random and mutated bytes
 bench: build ## Ottla beside Apache Kafka in one run
 	@e2e/setup/need bench
 	@e2e/bench/run.sh --whole
+
+kubernetes: setup-build ## coordination against a real kube-apiserver and etcd, built from their Go modules
+	@e2e/setup/need kubernetes
+	@e2e/kubernetes/run.sh
 
 deny: ## licences, duplicates, sources and (where the database is at hand) advisories of every dependency
 	@e2e/setup/deny.sh

@@ -9,11 +9,16 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use crate::{Cluster, Connector, Topic, User};
+use crate::{Cluster, Connector, MetadataShard, Topic, User};
 
 /// The definitions of every resource, in the order of their names.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    [Cluster::crd(), Connector::crd(), Topic::crd(), User::crd()].into_iter().map(finish).collect()
+    [Cluster::crd(), Connector::crd(), MetadataShard::crd(), Topic::crd(), User::crd()].map(finish).into()
+}
+
+/// The definitions of what people declare in manifests.
+pub fn declarable() -> Vec<CustomResourceDefinition> {
+    [Cluster::crd(), Connector::crd(), Topic::crd(), User::crd()].map(finish).into()
 }
 
 fn finish(definition: CustomResourceDefinition) -> CustomResourceDefinition {

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod connector;
 mod finish;
 pub mod manifest;
+pub mod metadata_shard;
 pub mod reference;
 pub mod shared;
 pub mod topic;
@@ -17,7 +18,8 @@ pub mod value;
 
 pub use cluster::{Cluster, ClusterSpec, ClusterStatus};
 pub use connector::{Connector, ConnectorSpec, ConnectorStatus};
-pub use finish::{definitions, to_yaml};
+pub use finish::{declarable, definitions, to_yaml};
+pub use metadata_shard::{MetadataShard, MetadataShardSpec};
 pub use topic::{Topic, TopicSpec, TopicStatus};
 pub use user::{User, UserSpec, UserStatus};
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::{API_VERSION, definitions};
+use crate::{API_VERSION, declarable};
 
 /// Kubernetes' own types: named, not repeated.
 const FOREIGN: &[&str] = &["affinity", "tolerations", "securityContext", "resources"];
@@ -23,7 +23,7 @@ pub fn markdown() -> String {
          `ottla dev` acts on Topic and on `spec.config` of Cluster, and names what it leaves out; User and Connector are\n\
          read and checked only. There is no operator yet."
     );
-    for definition in definitions() {
+    for definition in declarable() {
         let value = serde_json::to_value(&definition.spec.versions[0]).expect("a definition is plain data");
         let schema = &value["schema"]["openAPIV3Schema"];
         let names = &definition.spec.names;

@@ -111,9 +111,10 @@ fn names_are_those_that_people_type() {
             (definition.metadata.name.unwrap(), names.short_names.unwrap(), names.categories.unwrap())
         })
         .collect();
-    let expected: Vec<_> = [("clusters", "ocl"), ("connectors", "ocn"), ("topics", "otp"), ("users", "ous")]
-        .into_iter()
-        .map(|(plural, short)| (format!("{plural}.ottla.dev"), vec![short.to_owned()], vec!["ottla".to_owned()]))
-        .collect();
+    let expected: Vec<_> =
+        [("clusters", "ocl"), ("connectors", "ocn"), ("metadatashards", "oms"), ("topics", "otp"), ("users", "ous")]
+            .into_iter()
+            .map(|(plural, short)| (format!("{plural}.ottla.dev"), vec![short.to_owned()], vec!["ottla".to_owned()]))
+            .collect();
     assert_eq!(names, expected);
 }

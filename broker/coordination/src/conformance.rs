@@ -129,7 +129,7 @@ fn lists_are_ordered_and_filtered(store: &dyn Coordination) {
 }
 
 fn bad_names_and_huge_contents_are_refused(store: &dyn Coordination) {
-    for name in ["", "a/b", "ä", "a b", "a\0"] {
+    for name in ["", "a/b", "ä", "a b", "a\0", "A", "-a", "a."] {
         let result = one(store, put(name, "1", Expected::Absent));
         assert!(matches!(result, Err(PutError::NotDone(_))), "{name:?}: {result:?}");
     }

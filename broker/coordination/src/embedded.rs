@@ -13,11 +13,9 @@ use bytes::Bytes;
 use ottla_core::table::{self, Durability, Table};
 
 use crate::{
-    Change, Coordination, Document, Expected, Holder, Lease, LeaseError, Put, PutError, Revision, Unavailable, Watch,
+    CONTENT_BYTES_MAX, Change, Coordination, Document, Expected, Holder, Lease, LeaseError, Put, PutError, Revision,
+    Unavailable, Watch, is_name,
 };
-
-/// The largest document.
-const CONTENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Coordination on a table.
 pub struct Embedded<T> {
@@ -126,8 +124,7 @@ fn check(put: &Put, state: &State, taken: &BTreeSet<&str>) -> Result<(), PutErro
     if let Some(reason) = &state.offline {
         return Err(PutError::NotDone(format!("writing stopped after an error: {reason}")));
     }
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
-    if put.name.is_empty() || !put.name.bytes().all(legal) {
+    if !is_name(&put.name) {
         return Err(PutError::NotDone(format!("{:?} is no name of a document", put.name)));
     }
     if put.content.len() > CONTENT_BYTES_MAX {

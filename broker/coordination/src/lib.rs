@@ -1,14 +1,19 @@
 //! Leases and small versioned documents: what brokers agree through.
 //!
-//! Owns the trait, its conformance suite and its implementations: `embedded` on an ordered table, for one machine, and
-//! `simulated`, which is as hostile as a network allows. What the documents mean is not known here.
+//! Owns the trait, its conformance suite and its implementations: `embedded` on an ordered table, for one machine;
+//! `kubernetes`, for clusters; and `simulated`, which is as hostile as a network allows. What the documents mean is not
+//! known here.
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod embedded;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod simulated;
 
 pub use embedded::Embedded;
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::Kubernetes;
 pub use simulated::{Counts, Faults, Simulated};
 
 pub use ottla_core::controller::Revision;
@@ -16,6 +21,18 @@ pub use ottla_core::controller::Revision;
 use std::time::Duration;
 
 use bytes::Bytes;
+
+/// The largest document.
+const CONTENT_BYTES_MAX: usize = 1024 * 1024;
+/// The longest name of a document, in bytes.
+const NAME_BYTES_MAX: usize = 200;
+
+/// Whether a document may be called so: as Kubernetes names objects.
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let ends = name.bytes().next().is_some_and(plain) && name.bytes().next_back().is_some_and(plain);
+    ends && name.len() <= NAME_BYTES_MAX && name.bytes().all(|byte| plain(byte) || matches!(byte, b'-' | b'.'))
+}
 
 /// Who holds a lease: one run of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -123,8 +140,8 @@ pub trait Watch: Send {
 ///
 /// **Documents are linearizable.** A [`get`](Self::get) that begins after a [`put`](Self::put) returned sees it or a
 /// later one. A `put` takes effect only if the document still has the expected revision, and is durable when it
-/// returns. Revisions are opaque, never used twice for one name, and only compared for equality. Names are ASCII letters,
-/// digits, `-` and `.`; contents are at most 1 MiB.
+/// returns. Revisions are opaque, never used twice for one name, and only compared for equality. Names are lower-case
+/// ASCII letters and digits, with `-` and `.` between them; contents are at most 1 MiB.
 ///
 /// **Nothing is retried inside.** A lost answer is said to be lost ([`PutError::Unknown`]); the caller settles it by
 /// reading. `list` and `watch` may lag behind, and serve only to look.

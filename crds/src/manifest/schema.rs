@@ -16,7 +16,7 @@ pub(super) struct Kind {
 
 /// Every kind of the group.
 pub(super) fn kinds() -> &'static [Kind] {
-    static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| crate::definitions().into_iter().map(kind).collect());
+    static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| crate::declarable().into_iter().map(kind).collect());
     &KINDS
 }
 

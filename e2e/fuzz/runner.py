@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +85,7 @@ def git(*arguments):
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
-def report(results, covers, seconds):
+def report(results, covers, seconds, jobs):
     changed = " with local changes" if git("status", "--porcelain", "-uno") else ""
     lines = [
         "# Fuzzing", "",
@@ -92,7 +93,8 @@ def report(results, covers, seconds):
         f"* commit: {git('rev-parse', '--short=12', 'HEAD')}{changed}",
         f"* date: {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}",
         f"* machine: {machine()}",
-        f"* each target: {seconds} s of libFuzzer, guided by coverage; a panic, 10 s or 512 MiB is a finding", "",
+        f"* each target: {seconds} s of libFuzzer, guided by coverage, {jobs} targets at a time; a panic, 10 s or 512 MiB is a finding",
+        "",
         "| target | covers | inputs | edges | corpus | peak memory | findings |", "|---|---|--:|--:|--:|--:|---|"]
     for found in results:
         lines.append(f"| {found['name']} | {covers[found['name']]} | {found['runs']:,} | {found['coverage']:,} | "
@@ -107,6 +109,7 @@ def main():
     parser.add_argument("--slice", action="store_true")
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--seconds", type=int)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="targets at a time")
     given = parser.parse_args()
     covers = targets()
     unknown = [name for name in given.only if name not in covers]
@@ -114,9 +117,10 @@ def main():
         parser.error(f"no target {unknown[0]}; there are {', '.join(covers)}")
     seconds = given.seconds or (WHOLE_SECONDS if given.whole else SLICE_SECONDS)
     binary = build()
-    results = [run(binary, name, seconds) for name in given.only or covers]
+    with ThreadPoolExecutor(given.jobs) as pool:
+        results = list(pool.map(lambda name: run(binary, name, seconds), given.only or covers))
     if given.whole and not given.only:
-        report(results, covers, seconds)
+        report(results, covers, seconds, given.jobs)
     broken = sum(found["broken"] for found in results)
     print(f"{len(results) - broken} passed, {broken} failed")
     sys.exit(1 if broken else 0)

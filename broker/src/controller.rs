@@ -18,7 +18,7 @@ use std::time::Duration;
 use ottla_coordination::{Coordination, Embedded, Holder, Unavailable};
 use ottla_core::config::BrokerConfig;
 use ottla_core::controller::error::{RegisterError, Standing};
-use ottla_core::controller::{Config, DocumentId, Machine, Registration, SessionId, document};
+use ottla_core::controller::{Config, DocumentId, FeatureRange, Machine, Registration, SessionId, Tuning, document};
 use ottla_core::metadata::{Endpoint, Image};
 use ottla_core::types::{BrokerId, ClusterId, DirectoryId, Incarnation};
 use ottla_log::store::Observer;
@@ -211,6 +211,9 @@ where
         standing: Standing { directory: setup.directory, incarnation: setup.recorded },
         rack: setup.rack.clone(),
         endpoints: setup.endpoints.iter().cloned().collect::<BTreeMap<_, _>>(),
+        features: FeatureRange::SUPPORTED,
+        unclean_stop: false,
+        suspect: Vec::new(),
     };
     let (handle, mut progress) = spawn(setup, shutdown, tasks);
     let leading = progress.wait_for(|progress| *progress != Progress::Waiting).await;
@@ -244,6 +247,7 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> (Ha
         broker: setup.config.clone(),
         lease: LEASE_TERM,
         floor: setup.copies.floor(),
+        tuning: Tuning::default(),
     });
     let (progress, watched) = watch::channel(Progress::Waiting);
     let (asks, asked) = mpsc::channel(QUEUE);

@@ -53,14 +53,13 @@ pub async fn init(args: &InitArgs) -> anyhow::Result<Init> {
     let wanted = match &args.cluster_id {
         None => None,
         Some(text) => Some(ClusterId::parse_kafka(text).ok_or_else(|| {
-            anyhow!("--cluster-id {text}: an id is 22 characters of URL-safe base64, for example MkU3OEVBNTcwNTJENDM2Qg")
+            anyhow!(
+                "--cluster-id {text}: an id is 22 characters of URL-safe base64, for example MkU3OEVBNTcwNTJENDM2Qg"
+            )
         })?),
     };
-    let access = Access {
-        cluster: args.name.clone(),
-        namespace: args.namespace.clone(),
-        kubeconfig: args.kubeconfig.clone(),
-    };
+    let access =
+        Access { cluster: args.name.clone(), namespace: args.namespace.clone(), kubeconfig: args.kubeconfig.clone() };
     let done = initialize(&access, wanted).await.with_context(|| format!("create cluster {}", args.name))?;
     Ok(match done {
         Initialized::Created(id) => Init { id: id.to_string(), created: true },

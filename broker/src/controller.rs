@@ -135,8 +135,7 @@ pub async fn start(
     remote: Option<Remote>,
     endpoints: Vec<(String, Endpoint)>,
     data: &Arc<Data>,
-    partitions: &Arc<Partitions>,
-    metadata: &Arc<MetadataCell>,
+    site: Box<dyn Site>,
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
 ) -> Result<Handle, StartError> {
@@ -150,7 +149,6 @@ pub async fn start(
     let identity = data.identity();
     let disk = Arc::clone(data.disk());
     let copies = blocking(move || Copies::open(disk, identity.cluster)).await?;
-    let applier = Applier::new(config.id(), Arc::clone(&data.log), Arc::clone(partitions), Arc::clone(metadata));
     let setup = Setup {
         me: config.id(),
         config: config.values().clone(),
@@ -162,7 +160,7 @@ pub async fn start(
         coordination,
         created_elsewhere,
         copies,
-        site: Box::new(Here { applier, partitions: Arc::clone(partitions) }),
+        site,
         clock: Clock,
     };
     let data = Arc::clone(data);
@@ -170,7 +168,12 @@ pub async fn start(
     run(setup, record, shutdown, tasks).await
 }
 
-/// This broker's partitions, brought in line with images.
+/// This broker's partitions, to be brought in line with images, which come into force in `metadata`.
+pub fn here(me: BrokerId, data: &Data, partitions: &Arc<Partitions>, metadata: &Arc<MetadataCell>) -> Box<dyn Site> {
+    let applier = Applier::new(me, Arc::clone(&data.log), Arc::clone(partitions), Arc::clone(metadata));
+    Box::new(Here { applier, partitions: Arc::clone(partitions) })
+}
+
 struct Here {
     applier: Applier,
     partitions: Arc<Partitions>,

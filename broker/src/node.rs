@@ -139,9 +139,8 @@ impl Running {
         let metadata = Arc::new(MetadataCell::new(data.identity().cluster, config.id(), config.values().clone()));
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let controller =
-            controller::start(&config, remote, endpoints(&bound), &data, &partitions, &metadata, &shutdown, &tasks)
-                .await?;
+        let site = controller::here(config.id(), &data, &partitions, &metadata);
+        let controller = controller::start(&config, remote, endpoints(&bound), &data, site, &shutdown, &tasks).await?;
         let groups = groups::start(&config, &data, &partitions, &metadata, &controller, &shutdown, &tasks).await?;
         let metrics = Arc::new(Metrics::new());
         let seed = i32::try_from(data::random() >> 33).unwrap_or(0);

@@ -11,6 +11,7 @@ use super::{
     Document, DocumentId, Effect, Effects, Halt, Header, Machine, Phase, RETRY, ReadOutcome, Revision, Root, Shard,
     ShardId, document, producer_ids,
 };
+use crate::config::broker;
 use crate::metadata::Image;
 use crate::types::ControllerEpoch;
 
@@ -188,8 +189,18 @@ impl Machine {
         self.owner.epoch = ControllerEpoch::new(root.header.epoch.get().saturating_add(1));
         let mut claimed = (**root).clone();
         claimed.next_producer_id = producer_ids::skipped(claimed.next_producer_id);
+        self.fix_min_insync(&mut claimed);
         let write = self.root.claim(claimed, revision, &mut self.owner);
         out.push(Effect::Write(write));
+    }
+
+    /// The first controller fixes `min.insync.replicas` for every broker. The file of a broker that is alone may still
+    /// change it: no other one counts.
+    fn fix_min_insync(&self, root: &mut Root) {
+        let alone = root.members.keys().all(|id| *id == self.config.me);
+        if root.min_insync_replicas.is_none() || alone {
+            root.min_insync_replicas = Some(self.config.broker.int(&broker::MIN_INSYNC_REPLICAS));
+        }
     }
 
     fn on_shard_found(&mut self, now: Instant, shard: &Arc<Shard>, revision: Revision, out: &mut Effects) {

@@ -19,6 +19,7 @@ use crate::types::{DirectoryId, Incarnation, LeaderEpoch, PartitionEpoch, Partit
 mod adversary;
 mod cluster;
 mod disks;
+mod doubts;
 mod growth;
 mod metadata_went_back;
 mod moving;
@@ -185,11 +186,13 @@ fn registration(broker: i32, recorded: i64, directory: u8) -> Request {
         standing: Standing {
             directory: DirectoryId::from_bytes([directory; 16]),
             incarnation: Incarnation::new(recorded),
+            synced: Lsn::default(),
         },
         rack: None,
         endpoints: BTreeMap::new(),
         features: FeatureRange::SUPPORTED,
         unclean_stop: false,
+        unflushed: Vec::new(),
         suspect: Vec::new(),
     })
 }

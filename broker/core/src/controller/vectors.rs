@@ -107,7 +107,7 @@ impl Machine {
             let member = &root.members[id];
             // Our own floor is in the configuration; others count with the disk that the root knows.
             let standing = self.vectors.heard.get(id);
-            standing.map_or(*id == self.config.me, |standing| member.stands_on(*standing))
+            standing.map_or(*id == self.config.me, |standing| member.reaches(*standing))
         };
         let heard = root.members.keys().filter(|id| vouches(id)).count();
         if heard * 2 < root.members.len() && self.config.tuning.rules.rolled_back_metadata_stops {

@@ -123,7 +123,11 @@ impl World {
         let presentation = Presentation {
             broker: member.broker.id,
             cluster: CLUSTER,
-            standing: Standing { directory: member.broker.directory, incarnation: member.broker.incarnation },
+            standing: Standing {
+                directory: member.broker.directory,
+                incarnation: member.broker.incarnation,
+                synced: member.synced,
+            },
             vector: self.store.documents.values().map(header).collect(),
         };
         // When all is calm, brokers speak to the controller.
@@ -136,7 +140,7 @@ impl World {
         let registered = self.store.root().members.get(&broker).map(|member| member.broker.incarnation);
         let machine = self.pick_machine();
         if let Some(incarnation) = registered {
-            self.step(machine, Event::Heartbeat { broker, incarnation, draining: false });
+            self.step(machine, Event::Heartbeat { broker, incarnation, draining: false, synced: Lsn::default() });
         }
     }
 

@@ -21,7 +21,7 @@ mod oracles;
 const BROKERS: i32 = 4;
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 /// How many stories are told whenever the tests run.
-const SEEDS: u64 = 80;
+const SEEDS: u64 = 120;
 const STEPS: usize = 6000;
 
 /// One record: the epoch in which it was written, and its number.
@@ -283,10 +283,10 @@ impl World {
                 let (machine, request) = (self.pick(), self.late.swap_remove(at));
                 self.ask(machine, request);
             }
-            match self.roll(29) {
+            match self.roll(30) {
                 0 => self.start(broker),
                 1 => self.crash(broker),
-                2 => self.spoil(broker),
+                2 | 19 => self.spoil(broker),
                 3 | 4 => self.see(broker),
                 5 | 6 => self.follow(broker),
                 7 | 8 => self.lead(broker),

@@ -192,7 +192,9 @@ impl World {
         self.step(machine, Event::Presented(Presentation { broker: me, cluster: CLUSTER, standing, vector }));
         let synced = standing.synced;
         self.step(machine, Event::Heartbeat { broker: me, incarnation, draining: false, synced });
-        self.heard.insert((machine, broker), (incarnation, self.now));
+        if self.knows_run(machine, broker, incarnation) {
+            self.heard.insert((machine, broker), (incarnation, self.now));
+        }
         let registered = self.store.root().members[&me].broker.clone();
         if registered.incarnation != incarnation {
             // It is not the registered run any more: it stops.

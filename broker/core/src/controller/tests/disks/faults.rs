@@ -43,13 +43,20 @@ impl World {
         let machine = self.pick();
         let heard = self.heard.get(&(machine, broker));
         let is_heard = heard.is_some_and(|(heard, at)| *heard == run && self.now.duration_since(*at) < SILENCE_MAX);
-        let registered = self.store.root().members[&id(broker as i32 + 1)].broker.incarnation;
+        let is_registered = self.knows_run(machine, broker, run);
         self.directories += 1;
         let disk = Disk { directory: self.directories, ..Disk::default() };
         let request = self.register(broker, disk.standing());
-        self.twins.insert(RequestId(self.asked + 1), is_heard && registered == run);
+        self.twins.insert(RequestId(self.asked + 1), is_heard && is_registered);
         self.ask(machine, request);
         self.counts.count("second processes");
+    }
+
+    /// Whether the run is the registered one, as far as that controller knows and is about to write.
+    pub(super) fn knows_run(&self, machine: usize, broker: usize, run: Incarnation) -> bool {
+        let root = self.machines[machine].root.latest();
+        let member = root.and_then(|root| root.members.get(&id(broker as i32 + 1)));
+        member.is_some_and(|member| member.broker.incarnation == run)
     }
 
     /// Somebody restores a document to an older state, of which most brokers have seen a later one.

@@ -5,10 +5,10 @@
 //! a reason to panic.
 
 use super::leader::{FollowerState, Session};
-use super::message::{Ack, Answer, Message, Verdict};
+use super::message::{Ack, Answer, Message, SessionNumber, Verdict};
 use super::rules::Rule;
 use super::{Context, Effect, Effects, Note, Replica};
-use crate::types::{BrokerId, Offset};
+use crate::types::{BrokerId, Incarnation, LeaderEpoch, Offset};
 
 impl Replica {
     pub(super) fn on_ack(&mut self, cx: &Context<'_>, from: BrokerId, ack: Ack, out: &mut Effects) {
@@ -24,13 +24,13 @@ impl Replica {
             let latest = follower.newest.is_none_or(|newest| newest <= (ack.incarnation, ack.session));
             if latest {
                 // It believes in a session that was dropped here.
-                send_over(cx, from, ack, out);
+                send_over(cx, from, (ack.epoch, ack.incarnation, ack.session), out);
             }
             return;
         };
         if ack.end > session.cursor && !any_session {
             follower.session = None;
-            send_over(cx, from, ack, out);
+            send_over(cx, from, (ack.epoch, ack.incarnation, ack.session), out);
             return;
         }
         session.acked = session.acked.max(ack.end);
@@ -44,10 +44,17 @@ impl Replica {
     }
 }
 
-fn send_over(cx: &Context<'_>, to: BrokerId, ack: Ack, out: &mut Effects) {
+/// That session is over: the follower opens another one.
+pub(super) fn send_over(
+    cx: &Context<'_>,
+    to: BrokerId,
+    (epoch, incarnation, session): (LeaderEpoch, Incarnation, SessionNumber),
+    out: &mut Effects,
+) {
     let answer = Answer {
-        epoch: ack.epoch,
-        session: ack.session,
+        epoch,
+        incarnation,
+        session,
         verdict: Verdict::Refused,
         high_watermark: Offset::default(),
         stamp: cx.host.stamp(cx.now),

@@ -6,6 +6,7 @@
 
 use std::time::Instant;
 
+use super::ack::send_over;
 use super::host::Host;
 use super::leader::{FollowerState, Session};
 use super::message::{Message, Push, SessionNumber};
@@ -40,8 +41,16 @@ impl Replica {
         let (log_end, watermark) = (cx.log.log_end(), self.high_watermark);
         let Some(leader) = self.leader_mut().filter(|leader| !leader.stopped) else { return };
         let epoch = leader.epoch;
-        let Some(session) = leader.follower(to).and_then(|follower| follower.session.as_mut()) else { return };
+        let Some(follower) = leader.follower(to) else { return };
+        let Some(session) = follower.session.as_mut() else { return };
         session.queued = false;
+        if session.cursor < cx.log.log_start() {
+            // Retention has passed it by: what it lacks is not there any more, so it has to start over.
+            let (incarnation, number) = (session.incarnation, session.number);
+            follower.session = None;
+            send_over(cx, to, (epoch, incarnation, number), out);
+            return;
+        }
         if !session.may_push(log_end) {
             return;
         }
@@ -115,6 +124,7 @@ impl Session {
         self.watermark_sent = high_watermark;
         Push {
             epoch,
+            incarnation: self.incarnation,
             session: self.number,
             base: self.cursor,
             end: self.cursor,

@@ -34,6 +34,7 @@ impl Replica {
         follower.begin_session(cx, open, verdict, watermark);
         let answer = Answer {
             epoch: open.epoch,
+            incarnation: open.incarnation,
             session: open.session,
             verdict,
             high_watermark: watermark,
@@ -48,6 +49,7 @@ impl Replica {
     pub(super) fn send_refusal(&self, cx: &Context<'_>, to: BrokerId, open: Open, out: &mut Effects) {
         let answer = Answer {
             epoch: open.epoch,
+            incarnation: open.incarnation,
             session: open.session,
             verdict: Verdict::Refused,
             high_watermark: Offset::default(),
@@ -74,6 +76,12 @@ fn verdict_on(cx: &Context<'_>, open: Open) -> Verdict {
         let end = cx.log.log_end();
         let newest = LeaderEpoch::new(i32::MAX);
         return if open.end <= end { Verdict::PushFrom(open.end) } else { Verdict::TruncateTo { epoch: newest, end } };
+    }
+    let begins = cx.log.log_start();
+    if !cx.host.hold(Rule::ProvenAboveLogStart) && open.last_epoch < cx.log.first_epoch() && open.end >= begins {
+        let epoch = open.last_epoch.unwrap_or(LeaderEpoch::NONE);
+        let stands = open.end == begins;
+        return if stands { Verdict::PushFrom(begins) } else { Verdict::TruncateTo { epoch, end: begins } };
     }
     match compare(cx.log, open.last_epoch, open.end) {
         Comparison::Prefix => Verdict::PushFrom(open.end),

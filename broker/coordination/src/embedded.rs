@@ -13,8 +13,7 @@ use bytes::Bytes;
 use ottla_core::table::{self, Durability, Table};
 
 use crate::{
-    CONTENT_BYTES_MAX, Change, Coordination, Document, Expected, Holder, Lease, LeaseError, Put, PutError, Revision,
-    Unavailable, Watch, is_name,
+    Change, Coordination, Document, Expected, Holder, Lease, LeaseError, Put, PutError, Revision, Unavailable, Watch,
 };
 
 /// Coordination on a table.
@@ -124,13 +123,7 @@ fn check(put: &Put, state: &State, taken: &BTreeSet<&str>) -> Result<(), PutErro
     if let Some(reason) = &state.offline {
         return Err(PutError::NotDone(format!("writing stopped after an error: {reason}")));
     }
-    if !is_name(&put.name) {
-        return Err(PutError::NotDone(format!("{:?} is no name of a document", put.name)));
-    }
-    if put.content.len() > CONTENT_BYTES_MAX {
-        let reason = format!("{} bytes are more than the {CONTENT_BYTES_MAX} of a document", put.content.len());
-        return Err(PutError::NotDone(reason));
-    }
+    put.check()?;
     let current = state.latest.get(&put.name).map(|document| &document.revision);
     let as_expected = match &put.expected {
         Expected::Absent => current.is_none(),

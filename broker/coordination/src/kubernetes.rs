@@ -28,8 +28,7 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use crate::{
-    CONTENT_BYTES_MAX, Coordination, Document, Expected, Holder, Lease, LeaseError, Put, PutError, Revision,
-    Unavailable, Watch, is_name,
+    Coordination, Document, Expected, Holder, Lease, LeaseError, Put, PutError, Revision, Unavailable, Watch, is_name,
 };
 use answer::{is_absent, lease_error, put_error, unavailable};
 
@@ -132,15 +131,7 @@ impl Kubernetes {
     }
 
     async fn write(&self, put: &Put) -> Result<Revision, PutError> {
-        if !is_name(&put.name) {
-            return Err(PutError::NotDone(format!("{:?} is no name of a document", put.name)));
-        }
-        if put.content.len() > CONTENT_BYTES_MAX {
-            let bytes = put.content.len();
-            return Err(PutError::NotDone(format!(
-                "{bytes} bytes are more than the {CONTENT_BYTES_MAX} of a document"
-            )));
-        }
+        put.check()?;
         let (object, how) = (self.object(put), PostParams { field_manager: Some(MANAGER.to_owned()), dry_run: false });
         let request = async {
             match &put.expected {
@@ -251,13 +242,13 @@ fn given(answer: kube::Result<LeaseObject>) -> Result<Lease, LeaseError> {
 /// The document in an object.
 fn document(cluster: &str, object: MetadataShard) -> Result<Document, Unavailable> {
     let name = object.name_any();
-    let MetadataShardSpec { cluster: owner, document, content } = object.spec.clone();
+    let revision = revision_of(&object).ok_or_else(|| Unavailable(format!("MetadataShard {name} has no version")))?;
+    let MetadataShardSpec { cluster: owner, document, content } = object.spec;
     if owner != cluster || name != format!("{cluster}.{document}") {
         return Err(Unavailable(format!(
             "MetadataShard {name} says that it is document {document} of cluster {owner}: somebody has copied or edited it"
         )));
     }
-    let revision = revision_of(&object).ok_or_else(|| Unavailable(format!("MetadataShard {name} has no version")))?;
     Ok(Document { name: document, content: Bytes::from(content.0), revision })
 }
 

@@ -80,6 +80,21 @@ pub struct Put {
     pub expected: Expected,
 }
 
+impl Put {
+    /// Refuses what no store takes: a name that is none, a content that is too large.
+    fn check(&self) -> Result<(), PutError> {
+        if !is_name(&self.name) {
+            return Err(PutError::NotDone(format!("{:?} is no name of a document", self.name)));
+        }
+        let bytes = self.content.len();
+        if bytes > CONTENT_BYTES_MAX {
+            let reason = format!("{bytes} bytes are more than the {CONTENT_BYTES_MAX} of a document");
+            return Err(PutError::NotDone(reason));
+        }
+        Ok(())
+    }
+}
+
 /// Why a write gave no revision.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PutError {

@@ -13,7 +13,6 @@ use super::{config, content, fresh_cluster, one, runtime, store, told};
 
 fn client() -> Client {
     let config = config();
-    let _on = runtime();
     runtime().block_on(async { Client::try_from(config).expect("a client") })
 }
 

@@ -43,7 +43,7 @@ pub(super) enum Fault {
 type Script = Arc<Mutex<Box<dyn FnMut(&Method, &str) -> Option<Fault> + Send>>>;
 type Answer = UnsyncBoxBody<Bytes, io::Error>;
 
-/// The proxy; it ends with this value.
+/// The proxy; it ends with this value, and then nobody listens any more.
 pub(super) struct Proxy {
     address: SocketAddr,
     script: Script,
@@ -106,11 +106,6 @@ impl Proxy {
     pub(super) fn seen(&self) -> Vec<String> {
         std::mem::take(&mut self.seen.lock())
     }
-
-    /// Nobody listens any more.
-    pub(super) fn vanish(self) {
-        self.task.abort();
-    }
 }
 
 impl Drop for Proxy {
@@ -142,17 +137,20 @@ async fn answer(
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     seen.lock().push(request.method().to_string());
     let fault = (script.lock())(request.method(), &path);
-    match fault {
+    let delay = match fault {
         Some(Fault::Refused(code)) => return Ok(refusal(code)),
         Some(Fault::LostRequest) => return Err(broken()),
-        Some(Fault::Slow(delay)) => tokio::time::sleep(delay).await,
-        Some(Fault::LostAnswer | Fault::CutAnswer | Fault::Expired) | None => {}
-    }
+        Some(Fault::Slow(delay)) => delay,
+        Some(Fault::LostAnswer | Fault::CutAnswer | Fault::Expired) | None => Duration::ZERO,
+    };
     let mut forward = http_request(&request, &path);
     *forward.body_mut() =
         Body::from(request.into_body().collect().await.map_err(io::Error::other)?.to_bytes().to_vec());
     // The client may give up; the server is asked to the end all the same, as a network would.
-    let asked = tokio::spawn(async move { client.send(forward).await });
+    let asked = tokio::spawn(async move {
+        tokio::time::sleep(delay).await;
+        client.send(forward).await
+    });
     let answer = asked.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
     let (head, body) = answer.into_parts();
     match fault {

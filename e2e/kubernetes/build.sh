@@ -20,7 +20,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$bin"
 
 if [ ! -x "$bin/kube-apiserver" ]; then
-  echo "setup: building kube-apiserver $kubernetes into $bin (once, about 4 minutes on two cores)" >&2
+  echo "setup: building kube-apiserver $kubernetes into $bin (once, about 8 minutes on two cores)" >&2
   mkdir "$work/kubernetes"
   cd "$work/kubernetes"
   {

@@ -6,7 +6,8 @@
 //!
 //! The files' lives are ordered by their sequence; each covers the LSNs from its first frame to the next file's. What a
 //! file holds beyond that was cut off. Where the next frame is missing, the rule is: if something behind it (a group of
-//! this generation, or the next file) states that it was synced, it is damage, else the log ends there.
+//! this generation, or the next file) states that it was synced, it is damage, else the log ends there. A file that is
+//! shorter than it was made has lost at least one frame, wherever its last one lies.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -3,9 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that does not work")]
 
+#[expect(dead_code, reason = "this file needs a part of it")]
 #[path = "support/peer.rs"]
 mod peer;
-#[expect(dead_code, reason = "this file needs a part of it")]
 #[path = "support/records.rs"]
 mod records;
 

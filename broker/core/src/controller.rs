@@ -24,6 +24,7 @@ mod configs;
 pub mod document;
 mod election;
 pub mod error;
+mod follow;
 mod growth;
 mod leaders;
 mod lease;
@@ -52,6 +53,7 @@ pub use document::{
     Document, DocumentId, FeatureRange, Header, Member, Revision, Root, SessionId, Shard, ShardId, WriteId,
 };
 pub use error::Halt;
+pub use follow::{FollowError, Follower};
 pub use growth::SHARD_BYTES_MAX;
 pub use lease::{LeaseCall, LeaseSeen};
 pub use liveness::{ALONE, REFUSED_MAX, SILENCE_MAX};

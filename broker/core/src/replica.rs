@@ -30,6 +30,7 @@ mod log_view;
 mod message;
 mod produce;
 mod push;
+mod queries;
 mod roles;
 mod rules;
 mod session;

@@ -1,0 +1,27 @@
+//! What a shell asks of a replica between steps. Nothing here changes anything.
+
+use super::push::Lane;
+use super::{Host, Replica};
+use crate::types::{BrokerId, LeaderEpoch};
+
+impl Replica {
+    /// The epoch in which it leads, if it does.
+    pub fn leads_in(&self) -> Option<LeaderEpoch> {
+        self.leader().map(|leader| leader.epoch)
+    }
+
+    /// On which connection to that follower the last push went: what is said without records has to stay behind it.
+    pub fn lane_of(&self, to: BrokerId) -> Option<Lane> {
+        Some(self.leader()?.get(to)?.session.as_ref()?.lane)
+    }
+
+    /// On which connection the next push to that follower goes.
+    pub fn next_lane_of(&self, to: BrokerId) -> Option<Lane> {
+        Some(self.leader()?.get(to)?.session.as_ref()?.lane_next)
+    }
+
+    /// Whether nobody else holds a replica: then there is nobody to wait for and nobody who could depose it unseen.
+    pub fn is_alone(&self, host: &Host) -> bool {
+        self.assignment.replicas == [host.me]
+    }
+}

@@ -2,8 +2,14 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let files = protox::compile(["ottla/metadata.proto"], ["proto"])?;
-    // Ordered maps: the same content always has the same bytes.
-    prost_build::Config::new().btree_map(["."]).compile_fds(files)?;
+    let protos = ["ottla/metadata.proto", "ottla/controller.proto", "ottla/replication.proto"];
+    let files = protox::compile(protos, ["proto"])?;
+    prost_build::Config::new()
+        // Ordered maps: the same content always has the same bytes.
+        .btree_map(["."])
+        // A document is kept as it came.
+        .bytes([".ottla.controller.v1.Documents.documents"])
+        .include_file("protos.rs")
+        .compile_fds(files)?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use ottla_core::types::{
 use crate::envelope::DecodeError;
 use crate::metadata as pb;
 
-fn sixteen(bytes: &[u8], what: &str) -> Result<[u8; 16], DecodeError> {
+pub(crate) fn sixteen(bytes: &[u8], what: &str) -> Result<[u8; 16], DecodeError> {
     bytes.try_into().map_err(|_| DecodeError::Content(format!("{what} has {} bytes instead of 16", bytes.len())))
 }
 
@@ -21,7 +21,25 @@ fn missing(what: &str) -> DecodeError {
     DecodeError::Content(format!("it has no {what}"))
 }
 
-fn numbers(ids: &[BrokerId]) -> Vec<i32> {
+pub(crate) fn endpoints_to(endpoints: &BTreeMap<String, Endpoint>) -> Vec<pb::Endpoint> {
+    let endpoint = |(listener, endpoint): (&String, &Endpoint)| pb::Endpoint {
+        listener: listener.clone(),
+        host: endpoint.host.clone(),
+        port: u32::from(endpoint.port),
+    };
+    endpoints.iter().map(endpoint).collect()
+}
+
+pub(crate) fn endpoints_from(endpoints: Vec<pb::Endpoint>) -> Result<BTreeMap<String, Endpoint>, DecodeError> {
+    let endpoint = |endpoint: pb::Endpoint| {
+        let port = u16::try_from(endpoint.port);
+        let port = port.map_err(|_| DecodeError::Content(format!("{} is no port", endpoint.port)))?;
+        Ok((endpoint.listener, Endpoint { host: endpoint.host, port }))
+    };
+    endpoints.into_iter().map(endpoint).collect()
+}
+
+pub(crate) fn numbers(ids: &[BrokerId]) -> Vec<i32> {
     ids.iter().map(|id| id.get()).collect()
 }
 
@@ -29,7 +47,7 @@ fn runs(runs: BTreeMap<i32, i64>) -> BTreeMap<BrokerId, Incarnation> {
     runs.into_iter().map(|(broker, run)| (BrokerId::new(broker), Incarnation::new(run))).collect()
 }
 
-fn brokers(ids: Vec<i32>) -> Vec<BrokerId> {
+pub(crate) fn brokers(ids: Vec<i32>) -> Vec<BrokerId> {
     ids.into_iter().map(BrokerId::new).collect()
 }
 
@@ -105,17 +123,12 @@ impl TryFrom<pb::Root> for Root {
 impl From<&Member> for pb::Member {
     fn from(member: &Member) -> Self {
         let broker = &member.broker;
-        let endpoint = |(listener, endpoint): (&String, &Endpoint)| pb::Endpoint {
-            listener: listener.clone(),
-            host: endpoint.host.clone(),
-            port: u32::from(endpoint.port),
-        };
         Self {
             id: broker.id.get(),
             incarnation: broker.incarnation.get(),
             directory_id: broker.directory.to_bytes().to_vec(),
             rack: broker.rack.clone(),
-            endpoints: broker.endpoints.iter().map(endpoint).collect(),
+            endpoints: endpoints_to(&broker.endpoints),
             fenced: broker.fenced,
             admitted_from: member.admitted_from.map(Incarnation::get),
             feature_min: member.features.min,
@@ -128,17 +141,12 @@ impl TryFrom<pb::Member> for Member {
     type Error = DecodeError;
 
     fn try_from(member: pb::Member) -> Result<Self, DecodeError> {
-        let endpoint = |endpoint: pb::Endpoint| {
-            let port = u16::try_from(endpoint.port);
-            let port = port.map_err(|_| DecodeError::Content(format!("{} is no port", endpoint.port)))?;
-            Ok((endpoint.listener, Endpoint { host: endpoint.host, port }))
-        };
         let broker = Broker {
             id: BrokerId::new(member.id),
             incarnation: Incarnation::new(member.incarnation),
             directory: DirectoryId::from_bytes(sixteen(&member.directory_id, "a directory id")?),
             rack: member.rack,
-            endpoints: member.endpoints.into_iter().map(endpoint).collect::<Result<_, DecodeError>>()?,
+            endpoints: endpoints_from(member.endpoints)?,
             fenced: member.fenced,
         };
         // The first Ottla did not say; it could run at level 1.
@@ -184,9 +192,10 @@ impl TryFrom<pb::TopicShard> for Shard {
     }
 }
 
-impl From<&Topic> for pb::Topic {
-    fn from(topic: &Topic) -> Self {
-        let partition = |partition: &Partition| pb::Partition {
+impl From<&Partition> for pb::Partition {
+    fn from(partition: &Partition) -> Self {
+        let moving = partition.reassignment.as_ref();
+        Self {
             leader: partition.leader.map(BrokerId::get),
             leader_epoch: partition.leader_epoch.get(),
             partition_epoch: partition.partition_epoch.get(),
@@ -194,25 +203,15 @@ impl From<&Topic> for pb::Topic {
             isr: numbers(&partition.isr),
             elr: numbers(&partition.elr),
             last_known_elr: numbers(&partition.last_known_elr),
-            reassignment: partition
-                .reassignment
-                .as_ref()
+            reassignment: moving
                 .map(|moving| pb::Reassignment { origin: numbers(&moving.origin), target: numbers(&moving.target) }),
-        };
-        Self {
-            name: topic.name.clone(),
-            id: topic.id.to_bytes().to_vec(),
-            partitions: topic.partitions.iter().map(partition).collect(),
-            config: topic.config.clone(),
         }
     }
 }
 
-impl TryFrom<pb::Topic> for Topic {
-    type Error = DecodeError;
-
-    fn try_from(topic: pb::Topic) -> Result<Self, DecodeError> {
-        let partition = |partition: pb::Partition| Partition {
+impl From<pb::Partition> for Partition {
+    fn from(partition: pb::Partition) -> Self {
+        Self {
             leader: partition.leader.map(BrokerId::new),
             leader_epoch: LeaderEpoch::new(partition.leader_epoch),
             partition_epoch: PartitionEpoch::new(partition.partition_epoch),
@@ -223,14 +222,32 @@ impl TryFrom<pb::Topic> for Topic {
             reassignment: partition
                 .reassignment
                 .map(|moving| Reassignment { origin: brokers(moving.origin), target: brokers(moving.target) }),
-        };
+        }
+    }
+}
+
+impl From<&Topic> for pb::Topic {
+    fn from(topic: &Topic) -> Self {
+        Self {
+            name: topic.name.clone(),
+            id: topic.id.to_bytes().to_vec(),
+            partitions: topic.partitions.iter().map(Into::into).collect(),
+            config: topic.config.clone(),
+        }
+    }
+}
+
+impl TryFrom<pb::Topic> for Topic {
+    type Error = DecodeError;
+
+    fn try_from(topic: pb::Topic) -> Result<Self, DecodeError> {
         if topic.name.is_empty() {
             return Err(missing("name of a topic"));
         }
         Ok(Self {
             internal: is_internal(&topic.name),
             id: TopicId::from_bytes(sixteen(&topic.id, "a topic id")?),
-            partitions: topic.partitions.into_iter().map(partition).collect(),
+            partitions: topic.partitions.into_iter().map(Into::into).collect(),
             config: topic.config,
             name: topic.name,
         })

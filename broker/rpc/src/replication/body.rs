@@ -1,0 +1,88 @@
+//! A row of bytes as an HTTP/2 body, and a body as a row of bytes.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use http::{HeaderMap, HeaderValue};
+use http_body::{Body as _, Frame};
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+/// The pieces of the other side's body, as they came. After an error, or the end, nothing more comes; dropping it tells
+/// the other side that nobody reads on.
+#[derive(Debug)]
+pub struct Incoming {
+    body: Option<Body>,
+    remote: Option<SocketAddr>,
+}
+
+impl Incoming {
+    pub(super) fn new(body: Body, remote: Option<SocketAddr>) -> Self {
+        Self { body: Some(body), remote }
+    }
+
+    /// The address of whoever dialled, if it dialled over TCP; nothing is known of whom one has dialled oneself.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.remote
+    }
+}
+
+impl Stream for Incoming {
+    type Item = Result<Bytes, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let last = loop {
+            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            let frame = match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(status)) => break Some(Err(status)),
+                None => break None,
+            };
+            match frame.into_data() {
+                Ok(data) => return Poll::Ready(Some(Ok(data))),
+                // Trailers say how it ended.
+                Err(frame) => {
+                    let status = frame.trailers_ref().and_then(Status::from_header_map);
+                    if let Some(status) = status.filter(|status| status.code() != Code::Ok) {
+                        break Some(Err(status));
+                    }
+                }
+            }
+        };
+        self.body = None;
+        Poll::Ready(last)
+    }
+}
+
+/// Bytes that go out as they are, one piece after the other, and at the end `trailers`.
+pub(super) struct Pieces<S> {
+    stream: S,
+    trailers: Option<HeaderMap>,
+}
+
+impl<S: Stream<Item = Bytes> + Unpin> http_body::Body for Pieces<S> {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Poll::Ready(match ready!(self.stream.poll_next_unpin(cx)) {
+            Some(piece) => Some(Ok(Frame::data(piece))),
+            None => self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))),
+        })
+    }
+}
+
+/// The body of a request, which has no trailers.
+pub(super) fn request(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Body {
+    Body::new(Pieces { stream: pieces.boxed().fuse(), trailers: None })
+}
+
+/// The body of an answer, which ends with gRPC's status.
+pub(super) fn answer(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Body {
+    let mut trailers = HeaderMap::new();
+    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
+    Body::new(Pieces { stream: pieces.boxed().fuse(), trailers: Some(trailers) })
+}

@@ -1,0 +1,58 @@
+//! The HTTP/2 connections between brokers: one set of numbers for whoever dials and whoever listens.
+//!
+//! The sizes are those that `benches/hop.rs` measured (ADR 0003). Both ends announce them: a receiver says how large
+//! frames and windows may be. Nothing here opens a connection or a port.
+
+use std::time::Duration;
+
+use ottla_core::limits::REPLICATION_BYTES;
+use tonic::transport::{Endpoint, Server, Uri};
+
+/// The largest HTTP/2 frame. The default of 16 KiB halves the throughput.
+pub const FRAME_BYTES: u32 = 1024 * 1024;
+
+/// What may be under way on one connection, and on one stream of it, before the receiver has taken it: as much as
+/// replication may have in flight.
+pub const WINDOW_BYTES: u32 = {
+    assert!(REPLICATION_BYTES < (1 << 31), "HTTP/2 has windows of 31 bits");
+    REPLICATION_BYTES as u32
+};
+
+/// For how long a connection may be under way. Whoever does not accept within it is not there.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// After so long without a frame the other side is asked for one.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// After so long without an answer to that the connection is closed. It finds what nobody else does, a connection that a
+/// network dropped without a word; the controller's heartbeats are much faster.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Streams of one connection. A pair of brokers has a handful.
+pub const STREAMS_MAX: u32 = 64;
+
+/// For dialling another broker.
+pub fn endpoint(uri: Uri) -> Endpoint {
+    Endpoint::from(uri)
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+}
+
+/// For listening. What is served on sockets that the caller has bound needs `TCP_NODELAY` from the caller
+/// (`TcpIncoming::with_nodelay`): tonic sets it only where it binds itself.
+pub fn server() -> Server {
+    Server::builder()
+        .tcp_nodelay(true)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+}

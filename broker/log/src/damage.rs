@@ -55,6 +55,14 @@ impl Damage {
         self.ranges.retain(|range| range.upto > start);
     }
 
+    /// Forgets what lies at or past `end`.
+    pub fn truncate_end(&mut self, end: Offset) {
+        self.ranges.retain(|range| range.from < end);
+        if let Some(last) = self.ranges.last_mut() {
+            last.upto = last.upto.min(end);
+        }
+    }
+
     /// The ranges, in order.
     pub fn ranges(&self) -> &[DamagedRange] {
         &self.ranges

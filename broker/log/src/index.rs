@@ -16,6 +16,8 @@ pub trait Entry: Copy {
     fn encode(&self, base: Offset, out: &mut Vec<u8>);
     /// What `bytes`, exactly [`Entry::BYTES`] of them, say.
     fn decode(base: Offset, bytes: &[u8]) -> Self;
+    /// The offset that it is about.
+    fn offset(&self) -> Offset;
 }
 
 /// The batch whose last record has `offset` begins at `position`.
@@ -60,6 +62,10 @@ impl Entry for OffsetEntry {
     fn decode(base: Offset, bytes: &[u8]) -> Self {
         Self { offset: absolute(base, bytes), position: be32(&bytes[4..]) }
     }
+
+    fn offset(&self) -> Offset {
+        self.offset
+    }
 }
 
 impl Entry for TimeEntry {
@@ -74,6 +80,10 @@ impl Entry for TimeEntry {
         let timestamp = bytes.first_chunk::<8>().map_or(-1, |bytes| i64::from_be_bytes(*bytes));
         Self { timestamp: Timestamp::new(timestamp), offset: absolute(base, &bytes[8..]) }
     }
+
+    fn offset(&self) -> Offset {
+        self.offset
+    }
 }
 
 /// The last of the first `count` entries for which `before` holds, by binary search; entries of a damaged index may
@@ -87,6 +97,19 @@ pub fn search<E: Entry>(
     count: u32,
     before: impl Fn(&E) -> bool,
 ) -> Result<Option<E>, DiskError> {
+    self::count(file, base, count, before).map(|(_, last)| last)
+}
+
+/// The same, and how many entries there are up to it.
+///
+/// # Errors
+/// As [`search`].
+pub fn count<E: Entry>(
+    file: &dyn DiskFile,
+    base: Offset,
+    count: u32,
+    before: impl Fn(&E) -> bool,
+) -> Result<(u32, Option<E>), DiskError> {
     /// What is read at once when the range has become small.
     const WINDOW_ENTRIES: u32 = 256;
     let (mut low, mut high) = (0, count);
@@ -108,7 +131,8 @@ pub fn search<E: Entry>(
     file.read_exact_at(u64::from(low) * E::BYTES, bytes)?;
     let entries: Vec<E> = bytes.chunks_exact(E::BYTES as usize).map(|bytes| E::decode(base, bytes)).collect();
     let inside = entries.partition_point(&before);
-    Ok(inside.checked_sub(1).map(|last| entries[last]).or(found))
+    let last = inside.checked_sub(1).map(|last| entries[last]).or(found);
+    Ok((low + u32::try_from(inside).unwrap_or(u32::MAX), last))
 }
 
 #[cfg(test)]

@@ -156,6 +156,15 @@ impl Journal {
         self.shared.submit(frame)
     }
 
+    /// Takes frames that belong together, all or none, and numbers them one behind the other: the first number and the
+    /// last. Of no frames: the last that was given out.
+    ///
+    /// # Errors
+    /// As [`Journal::submit`].
+    pub fn submit_all(&self, frames: Vec<Frame>) -> Result<(Lsn, Lsn), SubmitError> {
+        self.shared.submit_all(frames)
+    }
+
     /// Whether an append of this many bytes would be taken now.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The log of one partition: its ends, its segments, its recent batches, its producers.
 //!
 //! Owns the offsets of one partition: nobody else assigns one. Invariants, under `state`:
-//! * `log_start` ≤ `written_end` ≤ `log_end`, and `flushed_end` ≤ `log_end`; none of them ever goes back;
+//! * `log_start` ≤ `written_end` ≤ `log_end`, and `flushed_end` ≤ `log_end`; only a cut takes any of them back;
 //! * batches from `written_end` on are in the tail; batches below it are in segments, as far as not damaged;
 //! * a batch gets its offset and its place in the journal in one step, so that LSN order is offset order;
 //! * an offset is assigned only when nothing stands in the way any more: fence, size, sequence, memory, space (R7, S6).
@@ -30,13 +30,19 @@ pub mod lookup;
 pub mod read;
 pub mod record;
 mod replay;
+pub mod replica;
 mod trim;
+pub mod truncate;
+mod view;
 pub(crate) mod write;
 
 pub use append::{AppendContext, AppendError, Appended, Origin};
 pub use read::{Read, ReadError};
 pub(crate) use replay::ReplayError;
+pub use replica::Replicated;
 pub use trim::DeleteRecordsError;
+pub use truncate::{Cut, TruncateError};
+pub(crate) use truncate::{CutFiles, PendingCut};
 
 /// The log of one partition. Always behind an `Arc`; clones of that share it.
 #[derive(Debug)]
@@ -67,6 +73,8 @@ pub(crate) struct Io {
     pub(crate) names_changed: bool,
     /// How many epochs the checkpoint lists.
     pub(crate) epochs_listed: usize,
+    /// Files that were cut since the last flush.
+    pub(crate) cut: Option<CutFiles>,
 }
 
 /// Sidecar entries that wait for a flush.
@@ -100,8 +108,14 @@ pub(crate) struct State {
     pub(crate) active_first: Timestamp,
     pub(crate) pending_bytes: u64,
     pub(crate) last_lsn: Lsn,
-    /// Frames at or below are of an earlier life, or were cut off.
+    /// Frames at or below are of an earlier life, or were cut off and nothing of them is in a file any more.
     pub(crate) floor: Lsn,
+    /// What was cut off may still be in the files.
+    pub(crate) cut: Option<PendingCut>,
+    /// The last frame that cut something off.
+    pub(crate) cut_lsn: Lsn,
+    /// How often something was cut off: what was copied before the last time describes files that are gone.
+    pub(crate) cuts: u64,
     pub(crate) segments: Vec<Segment>,
     pub(crate) tail: Tail,
     pub(crate) epochs: Epochs,
@@ -173,6 +187,9 @@ impl Partition {
             pending_bytes: 0,
             last_lsn: Lsn::default(),
             floor: origin.floor,
+            cut: None,
+            cut_lsn: Lsn::default(),
+            cuts: 0,
             segments: origin.segments,
             tail: Tail::default(),
             epochs: origin.epochs,
@@ -297,9 +314,20 @@ impl Partition {
         Ok(())
     }
 
-    /// A group of frames is durable, `end` behind the last of this partition's.
+    /// Everything below `end` is durable.
     pub(crate) fn on_synced(&self, end: Offset) {
         self.flushed_end.fetch_max(end.get(), Ordering::AcqRel);
+    }
+
+    /// A group of frames is durable, the last batch of this partition's in frame `lsn`, with `end` behind it. Returns
+    /// what is durable now. Of batches that were cut off meanwhile nothing is said: what lies below the cut is durable,
+    /// because it was appended before them.
+    pub(crate) fn on_group(&self, lsn: Lsn, end: Offset) -> Offset {
+        // Under the lock, so that no cut comes between the look at it and the new end.
+        let state = self.state.lock();
+        let kept = state.cut.as_ref().filter(|cut| lsn < cut.lsn).map_or(end, |cut| end.min(cut.end));
+        self.on_synced(kept);
+        self.flushed_end()
     }
 
     pub(crate) fn set_flushed_end(&self, end: Offset) {

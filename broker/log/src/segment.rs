@@ -110,9 +110,15 @@ pub fn file_name(base: Offset, kind: Kind) -> String {
 
 /// The base offset in the name of a segment's `.log`.
 pub fn parse_log_name(name: &str) -> Option<Offset> {
-    let digits = name.strip_suffix(Kind::Log.suffix())?;
+    parse_name(name).filter(|(_, kind)| *kind == Kind::Log).map(|(base, _)| base)
+}
+
+/// What the name of a segment's file says.
+pub fn parse_name(name: &str) -> Option<(Offset, Kind)> {
+    let kind = Kind::ALL.into_iter().find(|kind| name.ends_with(kind.suffix()))?;
+    let digits = name.strip_suffix(kind.suffix())?;
     let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| digits.parse().ok().map(Offset::new))?
+    plain.then(|| digits.parse().ok().map(|base| (Offset::new(base), kind)))?
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ pub struct SyncedEnd {
 /// Hears of durable ends. Called from the journal's thread, once per group, before anyone who waits for one of its
 /// frames is woken; for opted-out topics from the appending thread. Must not block and must not append.
 pub trait Observer: Send + Sync {
-    /// These ends have moved; `flushed_end` of each partition says so already.
+    /// These ends have moved; `flushed_end` of each partition says so already. While a cut is not durable yet, an end
+    /// that was taken before it may still come, with `flushed_end` below it; none comes once the cut is durable.
     fn synced(&self, ends: &[SyncedEnd]);
 
     /// The data directory takes no writes any more in this process.
@@ -135,6 +136,8 @@ pub(crate) struct Shared {
     /// So many unflushed bytes make a flush urgent.
     pub(crate) flush_bytes: u64,
     pub(crate) offline: OnceLock<Offline>,
+    /// The observer has heard of it.
+    told: AtomicBool,
     pub(crate) written: AtomicU64,
     /// What holds for a partition until the broker says otherwise.
     pub(crate) defaults: Arc<LogConfig>,
@@ -215,6 +218,7 @@ impl Shared {
             space: SpaceGuard::new(bounds.reserve_bytes),
             flush_bytes: bounds.flush_bytes,
             offline: OnceLock::new(),
+            told: AtomicBool::new(false),
             written: AtomicU64::new(0),
             configs: Mutex::new(vec![Arc::clone(&defaults)]),
             defaults,
@@ -235,17 +239,37 @@ impl Shared {
     /// S2: the first error that is not about space ends all writing of this process, and every ack that is still waiting.
     /// May be called under a partition's locks.
     pub(crate) fn fail(&self, reason: &str) {
+        self.fail_quietly(reason);
+        self.tell();
+    }
+
+    /// The same where the caller's own locks forbid to call the observer: the journal's thread tells it.
+    pub(crate) fn fail_quietly(&self, reason: &str) {
         let offline = Offline { reason: Arc::from(reason) };
         if self.offline.set(offline.clone()).is_ok() {
+            tracing::error!(reason, "the data directory is offline");
             if let Some(journal) = self.journal.get() {
                 journal.take_offline(offline);
             }
-            tracing::error!(reason, "the data directory is offline");
-            self.observer.offline(reason);
             self.work.notify_all();
             self.urgent.notify_all();
             self.flusher.wake.notify_all();
             self.rooms.open();
+        }
+    }
+
+    /// Ends the directory without a failure.
+    pub(crate) fn close(&self) {
+        if self.offline.set(Offline { reason: Arc::from("closed") }).is_ok() {
+            self.told.store(true, Ordering::Release);
+        }
+    }
+
+    /// Tells the observer, once, if the directory is offline.
+    pub(crate) fn tell(&self) {
+        let Some(offline) = self.offline.get() else { return };
+        if !self.told.swap(true, Ordering::AcqRel) {
+            self.observer.offline(&offline.reason);
         }
     }
 
@@ -305,22 +329,22 @@ impl GroupObserver for Shared {
         if self.offline.get().is_some() {
             return;
         }
-        let mut ends: Vec<(SyncedEnd, Arc<Partition>)> = Vec::new();
+        let mut ends: Vec<(SyncedEnd, Lsn, Arc<Partition>)> = Vec::new();
         let mut removals = Vec::new();
         let mut slots: HashMap<TopicPartition, usize> = HashMap::new();
         {
             let partitions = self.partitions.read();
-            for (_, frame) in frames.drain(..) {
+            for (lsn, frame) in frames.drain(..) {
                 if frame.kind == Kind::Delete {
                     removals.extend(self.leaving.lock().remove(&frame.partition));
                     continue;
                 }
                 let bytes = if frame.kind == Kind::Append { frame.payload.len() as u64 } else { 0 };
                 if let Some(&slot) = slots.get(&frame.partition) {
-                    let (end, _) = &mut ends[slot];
+                    let (end, at, _) = &mut ends[slot];
                     end.bytes += bytes;
                     if frame.kind == Kind::Append {
-                        end.end = frame.end;
+                        (end.end, *at) = (frame.end, lsn);
                     }
                     continue;
                 }
@@ -330,16 +354,16 @@ impl GroupObserver for Shared {
                 }
                 let Some(partition) = partitions.get(&frame.partition) else { continue };
                 slots.insert(frame.partition, ends.len());
-                let end = if frame.kind == Kind::Append { frame.end } else { partition.flushed_end() };
-                ends.push((SyncedEnd { partition: frame.partition, end, bytes }, Arc::clone(partition)));
+                let end = if frame.kind == Kind::Append { frame.end } else { Offset::new(0) };
+                ends.push((SyncedEnd { partition: frame.partition, end, bytes }, lsn, Arc::clone(partition)));
             }
         }
-        for (end, partition) in &ends {
-            partition.on_synced(end.end);
+        for (end, lsn, partition) in &mut ends {
+            end.end = partition.on_group(*lsn, end.end);
         }
         {
             let mut queue = self.queue.lock();
-            for (_, partition) in &ends {
+            for (_, _, partition) in &ends {
                 if !partition.queued.swap(true, Ordering::AcqRel) {
                     queue.ready.push(Arc::clone(partition));
                 }
@@ -351,7 +375,7 @@ impl GroupObserver for Shared {
         if self.budget.pending() >= WRITE_NOW_BYTES {
             self.urgent.notify_one();
         }
-        let ends: Vec<SyncedEnd> = ends.into_iter().map(|(end, _)| end).collect();
+        let ends: Vec<SyncedEnd> = ends.into_iter().map(|(end, ..)| end).collect();
         self.observer.synced(&ends);
     }
 

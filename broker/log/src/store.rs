@@ -365,8 +365,7 @@ impl LogDir {
         journal.close()?;
         background::round(&self.shared)?;
         let result = flush::pass(&self.shared, flush::Pass { boot: self.boot, clean: true, wait: false });
-        let closed = Offline { reason: Arc::from("closed") };
-        let _first_reason_stays = self.shared.offline.set(closed);
+        self.shared.close();
         self.shared.rooms.open();
         result
     }
@@ -374,7 +373,7 @@ impl LogDir {
 
 impl Drop for LogDir {
     fn drop(&mut self) {
-        let _first_reason_stays = self.shared.offline.set(Offline { reason: Arc::from("closed") });
+        self.shared.close();
         if let Some(threads) = self.threads.lock().take() {
             threads.stop(&self.shared);
         }

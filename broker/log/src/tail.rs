@@ -85,6 +85,23 @@ impl Tail {
         freed
     }
 
+    /// Removes the batches that end past `end`; they come back newest first.
+    pub(crate) fn cut(&mut self, end: Offset) -> Vec<TailBatch> {
+        let mut cut = Vec::new();
+        while let Some(batch) = self.batches.pop_back_if(|batch| batch.end > end) {
+            cut.push(batch);
+        }
+        if self.batches.is_empty() {
+            self.batches = VecDeque::new();
+        }
+        cut
+    }
+
+    /// The newest batch.
+    pub(crate) fn last(&self) -> Option<&TailBatch> {
+        self.batches.back()
+    }
+
     /// Removes everything; returns what that frees.
     pub(crate) fn clear(&mut self) -> usize {
         let freed = self.batches.iter().map(TailBatch::cost).sum();

@@ -20,7 +20,8 @@ pub enum Kind {
     Create = 2,
     /// The partition is gone, with everything before this frame.
     Delete = 3,
-    /// The partition's log was cut: offsets from `end` on are gone.
+    /// The partition's log was cut: offsets from `end` on are gone. With a `base` that is not `end`, nothing is left and
+    /// the log begins again at `base`.
     Truncate = 4,
     /// The partition's log start moved to `base`.
     LogStart = 5,
@@ -158,6 +159,12 @@ impl Frame {
     /// A log that was cut to `end`.
     pub const fn truncate(partition: TopicPartition, end: Offset, epoch: LeaderEpoch) -> Self {
         Self { kind: Kind::Truncate, partition, base: end, end, epoch, payload: Payload::EMPTY }
+    }
+
+    /// A log of which nothing is left, and that begins again at `start`.
+    pub const fn start_over(partition: TopicPartition, start: Offset, epoch: LeaderEpoch) -> Self {
+        let end = Offset::new(0);
+        Self { kind: Kind::Truncate, partition, base: start, end, epoch, payload: Payload::EMPTY }
     }
 
     /// A log whose start moved to `start`.

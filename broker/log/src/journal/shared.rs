@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use ottla_core::types::Lsn;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::error::{Full, Offline, SubmitError};
 use super::files::{JournalFile, LiveFile};
@@ -113,28 +113,59 @@ impl Shared {
         let bytes = frame_bytes(&frame) as u64;
         let reserve = self.reserve_of(frame.kind);
         let mut state = self.state.lock();
-        self.admit(&mut state, bytes, reserve).inspect_err(|_| count(&self.stats.refused, 1))?;
+        let fresh = state.queue.is_empty();
+        self.admit(&mut state, bytes, fresh, reserve).inspect_err(|_| count(&self.stats.refused, 1))?;
+        let lsn = self.enqueue(&mut state, frame);
+        self.wake_writer(state);
+        Ok(lsn)
+    }
+
+    pub(super) fn submit_all(&self, frames: Vec<Frame>) -> Result<(Lsn, Lsn), SubmitError> {
+        let mut state = self.state.lock();
+        let (plan, mut fresh) = (state.plan, state.queue.is_empty());
+        for frame in &frames {
+            let taken = self.admit(&mut state, frame_bytes(frame) as u64, fresh, self.reserve_of(frame.kind));
+            if let Err(error) = taken {
+                state.plan = plan;
+                count(&self.stats.refused, 1);
+                return Err(error);
+            }
+            fresh = false;
+        }
+        let first = state.next;
+        for frame in frames {
+            self.enqueue(&mut state, frame);
+        }
+        let last = Lsn::new(state.next.get().saturating_sub(1));
+        self.wake_writer(state);
+        Ok((first, last))
+    }
+
+    /// Numbers a frame for which room was taken.
+    fn enqueue(&self, state: &mut State, frame: Frame) -> Lsn {
         let lsn = state.next;
         state.next = lsn.next();
         state.queue.push((lsn, frame));
         if state.is_short_of_spares() && (!state.disk_full || lsn.get().is_multiple_of(RETRY_FRAMES)) {
-            self.want_file(&mut state);
+            self.want_file(state);
         }
+        lsn
+    }
+
+    fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
         let wake = std::mem::take(&mut state.writer_parked);
         drop(state);
         if wake {
             self.writer_wanted.notify_one();
         }
-        Ok(lsn)
     }
 
-    /// Whether there is room; takes it.
-    fn admit(&self, state: &mut State, bytes: u64, reserve: u64) -> Result<(), SubmitError> {
+    /// Whether there is room; takes it. `fresh`: nothing is queued before it.
+    fn admit(&self, state: &mut State, bytes: u64, fresh: bool, reserve: u64) -> Result<(), SubmitError> {
         self.check_open(state)?;
         if bytes > self.frame_bytes_max() {
             return Err(SubmitError::TooLarge { bytes, bytes_max: self.frame_bytes_max() });
         }
-        let fresh = state.queue.is_empty();
         if state.take_room(bytes, fresh, reserve) {
             return Ok(());
         }
@@ -171,7 +202,8 @@ impl Shared {
         let mut state = self.state.lock();
         let plan = state.plan;
         let bytes = bytes as u64 + super::format::FRAME_HEADER_BYTES as u64;
-        let admitted = self.admit(&mut state, bytes, self.reserve_of(Kind::Append));
+        let fresh = state.queue.is_empty();
+        let admitted = self.admit(&mut state, bytes, fresh, self.reserve_of(Kind::Append));
         if admitted.is_ok() {
             state.plan = plan;
         }

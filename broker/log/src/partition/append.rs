@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_core::producer::{Refused, Verdict};
-use ottla_core::types::{LeaderEpoch, Lsn, Offset, Timestamp};
+use ottla_core::types::{LeaderEpoch, Lsn, Offset, Timestamp, TopicPartition};
 use ottla_wire::record::BatchView;
 use parking_lot::MutexGuard;
 
 use crate::batch::{HEADER_BYTES, Header, patch, stamp};
 use crate::config::{LogConfig, TimestampType};
 use crate::disk::count;
-use crate::journal::{Frame, Full, Journal, Offline, Payload, SubmitError};
+use crate::journal::{Frame, Full, Journal, Kind, Offline, Payload, SubmitError};
 use crate::partition::{FencedEpoch, Io, Partition, State};
 use crate::segment::Segment;
 use crate::shared::{SyncedEnd, refused};
@@ -130,6 +130,43 @@ impl Prepared {
     fn bytes(&self) -> u32 {
         self.header.bytes
     }
+
+    /// Gives it the next offset.
+    fn place(mut self, state: &State, cx: AppendContext) -> Placed {
+        patch(&mut self.head, state.log_end, cx.epoch);
+        Placed {
+            header: Header { base: state.log_end, epoch: cx.epoch, ..self.header },
+            payload: Payload::batch(self.head, self.body),
+            max_timestamp: self.max_timestamp,
+        }
+    }
+}
+
+/// A batch with its offset and its epoch, in the header and in the bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    pub(super) header: Header,
+    pub(super) payload: Payload,
+    pub(super) max_timestamp: Timestamp,
+}
+
+impl Placed {
+    pub(super) fn frame(&self, id: TopicPartition) -> Frame {
+        let (base, end, epoch) = (self.header.base, self.header.end(), self.header.epoch);
+        Frame { kind: Kind::Append, partition: id, base, end, epoch, payload: self.payload.clone() }
+    }
+
+    /// The batch as the tail keeps it.
+    pub(super) fn stored(self, position: u32, now: Timestamp) -> TailBatch {
+        TailBatch {
+            base: self.header.base,
+            end: self.header.end(),
+            max_timestamp: self.max_timestamp,
+            appended: now,
+            position,
+            payload: self.payload,
+        }
+    }
 }
 
 impl Partition {
@@ -145,7 +182,7 @@ impl Partition {
         if config.opted_out() {
             let io = self.io.lock();
             let state = self.state.lock();
-            if state.unjournaled && state.written_end == state.log_end {
+            if state.skips_journal() {
                 return self.append_written(io, state, &config, prepared, cx);
             }
             // Until the catalogue says that it opted out, and while batches from before that are on their way, the
@@ -160,35 +197,49 @@ impl Partition {
         &self,
         mut state: MutexGuard<'_, State>,
         config: &LogConfig,
-        mut prepared: Prepared,
+        prepared: Prepared,
         cx: AppendContext,
     ) -> Result<Appended, AppendError> {
         let journal = self.shared.journal()?;
         if let Some(duplicate) = self.admit(&state, &prepared, cx)? {
             return Ok(duplicate);
         }
-        let (base, end) = offsets(&state, &prepared);
-        patch(&mut prepared.head, base, cx.epoch);
-        let introduced = self.introduce(&state, journal)?;
-        let frame = Frame::append(self.id(), base, end, cx.epoch, prepared.head, prepared.body.clone());
-        let lsn = journal.submit(frame).map_err(|error| self.refusal(error))?;
-        if let Some(introduced) = introduced {
-            self.shared.unsettled.lock().insert(self.id(), introduced);
-        }
-        let appended = self.commit(&mut state, config, prepared, cx, lsn);
+        let (append_time, start) = (prepared.append_time, state.log_start);
+        let batch = prepared.place(&state, cx);
+        let (base, last) = (batch.header.base, batch.header.last());
+        let frame = batch.frame(self.id());
+        let lsn = match self.introduction(&state) {
+            None => journal.submit(frame).map_err(|error| self.refusal(error))?,
+            Some(introduction) => self.submit(journal, Some(introduction), vec![frame])?,
+        };
+        self.commit(&mut state, config, batch, cx.now, lsn);
         state.check();
-        Ok(appended)
+        Ok(Appended { base, last, append_time, start, lsn, duplicate: false })
     }
 
     /// A partition without segments has no folder that says whose it is, and the catalogue is only a hint: its first
-    /// batch follows a frame that names it. That frame is kept until the folder is durable.
-    fn introduce(&self, state: &State, journal: &Journal) -> Result<Option<Lsn>, AppendError> {
-        if !state.segments.is_empty() || state.settled {
-            return Ok(None);
+    /// batch follows a frame that names it.
+    pub(super) fn introduction(&self, state: &State) -> Option<Frame> {
+        let known = !state.segments.is_empty() || state.settled;
+        let name = || Bytes::copy_from_slice(self.name().as_bytes());
+        (!known).then(|| Frame::create(self.id(), state.log_start, state.epoch, name()))
+    }
+
+    /// Hands frames to the journal, all or none; an introduction is kept until the folder is durable. Returns the number
+    /// of the last one.
+    pub(super) fn submit(
+        &self,
+        journal: &Journal,
+        introduction: Option<Frame>,
+        batches: Vec<Frame>,
+    ) -> Result<Lsn, AppendError> {
+        let introduces = introduction.is_some();
+        let frames = introduction.into_iter().chain(batches).collect();
+        let (first, last) = journal.submit_all(frames).map_err(|error| self.refusal(error))?;
+        if introduces {
+            self.shared.unsettled.lock().insert(self.id(), first);
         }
-        let name = Bytes::copy_from_slice(self.name().as_bytes());
-        let frame = Frame::create(self.id(), state.log_start, state.epoch, name);
-        journal.submit(frame).map(Some).map_err(|error| self.refusal(error))
+        Ok(last)
     }
 
     /// The opted-out path: the promise is the page cache, so the batch goes there before anyone hears of its offset.
@@ -197,41 +248,37 @@ impl Partition {
         mut io: MutexGuard<'_, Io>,
         mut state: MutexGuard<'_, State>,
         config: &LogConfig,
-        mut prepared: Prepared,
+        prepared: Prepared,
         cx: AppendContext,
     ) -> Result<Appended, AppendError> {
         let lsn = self.shared.journal()?.synced();
         if let Some(duplicate) = self.admit(&state, &prepared, cx)? {
             return Ok(duplicate);
         }
-        let (base, end) = offsets(&state, &prepared);
-        patch(&mut prepared.head, base, cx.epoch);
-        let bytes = u64::from(prepared.bytes());
-        let rolled = rolls(&state, config, &prepared);
-        let segment = if rolled { Segment::empty(base) } else { state.segments[state.segments.len() - 1] };
-        let batch = TailBatch {
-            base,
-            end,
-            max_timestamp: prepared.max_timestamp,
-            appended: cx.now,
-            position: segment.written.bytes,
-            payload: Payload::batch(prepared.head, prepared.body.clone()),
+        let (append_time, start) = (prepared.append_time, state.log_start);
+        let batch = prepared.place(&state, cx);
+        let (base, last, end) = (batch.header.base, batch.header.last(), batch.header.end());
+        let bytes = u64::from(batch.header.bytes);
+        let segment = match state.active().filter(|active| !rolls(Some(*active), config, &batch)) {
+            Some(_) => state.segments[state.segments.len() - 1],
+            None => Segment::empty(base),
         };
+        let stored = batch.clone().stored(segment.written.bytes, cx.now);
         // On an error no offset has left and nothing counts as written: the next append overwrites the bytes.
         let written = self
-            .write_segment(&mut io, &mut state, segment, std::slice::from_ref(&batch), config)
+            .write_segment(&mut io, &mut state, segment, std::slice::from_ref(&stored), config)
             .map_err(|error| self.write_failed(&error))?;
-        let appended = self.commit(&mut state, config, prepared, cx, lsn);
+        self.commit(&mut state, config, batch, cx.now, lsn);
         state.wrote(written, bytes);
         state.check();
         self.on_synced(end);
         drop(state);
         drop(io);
-        self.shared.budget.on_written(self, 1, batch.cost());
+        self.shared.budget.on_written(self, 1, stored.cost());
         self.shared.space.on_written(bytes);
         self.shared.mark_dirty(self);
         self.shared.observer.synced(&[SyncedEnd { partition: self.id(), end, bytes }]);
-        Ok(appended)
+        Ok(Appended { base, last, append_time, start, lsn, duplicate: false })
     }
 
     /// Every reason to refuse, and the answer to a retry. Changes nothing.
@@ -260,7 +307,11 @@ impl Partition {
                 duplicate: true,
             }));
         }
-        let bytes = batch.bytes() as usize;
+        self.admit_bytes(batch.bytes() as usize).map(|()| None)
+    }
+
+    /// Whether memory and disk have room for so much more.
+    pub(super) fn admit_bytes(&self, bytes: usize) -> Result<(), AppendError> {
         if !self.shared.budget.admits(bytes) {
             refused(&self.shared);
             return Err(AppendError::Full);
@@ -272,14 +323,13 @@ impl Partition {
             }
             return Err(AppendError::NoSpace);
         }
-        Ok(None)
+        Ok(())
     }
 
     /// The batch has its offset: everything that follows from that.
-    fn commit(&self, state: &mut State, config: &LogConfig, batch: Prepared, cx: AppendContext, lsn: Lsn) -> Appended {
-        let (base, end) = offsets(state, &batch);
-        let (last, bytes) = (end.plus(-1), batch.bytes());
-        if rolls(state, config, &batch) {
+    pub(super) fn commit(&self, state: &mut State, config: &LogConfig, batch: Placed, now: Timestamp, lsn: Lsn) {
+        let (base, end, bytes) = (batch.header.base, batch.header.end(), batch.header.bytes);
+        if rolls(state.active(), config, &batch) {
             if !state.segments.is_empty() {
                 count(&self.shared.stats.rolls, 1);
             }
@@ -288,17 +338,10 @@ impl Partition {
             state.active_first = batch.max_timestamp;
         }
         if let Some(claim) = &batch.header.producer {
-            state.producers.record(claim, last, batch.max_timestamp, cx.now);
+            state.producers.record(claim, batch.header.last(), batch.max_timestamp, now);
         }
-        state.epochs.note(cx.epoch, base);
-        let stored = TailBatch {
-            base,
-            end,
-            max_timestamp: batch.max_timestamp,
-            appended: cx.now,
-            position: state.active_bytes,
-            payload: Payload::batch(batch.head, batch.body),
-        };
+        state.epochs.note(batch.header.epoch, base);
+        let stored = batch.stored(state.active_bytes, now);
         self.shared.budget.on_appended(stored.cost());
         self.shared.space.on_appended(u64::from(bytes));
         state.tail.push(stored);
@@ -308,7 +351,6 @@ impl Partition {
         state.last_lsn = lsn;
         count(&self.shared.stats.appends, 1);
         count(&self.shared.stats.appended_bytes, u64::from(bytes));
-        Appended { base, last, append_time: batch.append_time, start: state.log_start, lsn, duplicate: false }
     }
 
     fn refusal(&self, error: SubmitError) -> AppendError {
@@ -327,11 +369,18 @@ impl Partition {
     }
 
     fn write_failed(&self, error: &crate::disk::DiskError) -> AppendError {
+        let refusal = self.write_failed_quietly(error);
+        self.shared.tell();
+        refusal
+    }
+
+    /// The same where the observer must not be called.
+    pub(super) fn write_failed_quietly(&self, error: &crate::disk::DiskError) -> AppendError {
         if error.is_no_space() {
             refused(&self.shared);
             return AppendError::NoSpace;
         }
-        self.shared.fail(&error.to_string());
+        self.shared.fail_quietly(&error.to_string());
         AppendError::Offline(Offline { reason: Arc::from(error.to_string()) })
     }
 }
@@ -375,26 +424,41 @@ fn check_timestamps(config: &LogConfig, header: &Header, now: Timestamp) -> Resu
     Ok(())
 }
 
-fn offsets(state: &State, batch: &Prepared) -> (Offset, Offset) {
-    (state.log_end, state.log_end.plus(i64::from(batch.header.last_delta) + 1))
+/// The segment that the next batch goes to unless it rolls.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Active {
+    pub(super) base: Offset,
+    /// Its length once everything appended is written.
+    pub(super) bytes: u32,
+    /// Largest timestamp of its first batch.
+    pub(super) first: Timestamp,
+}
+
+impl State {
+    /// The last segment, unless the log goes on behind a gap.
+    pub(super) fn active(&self) -> Option<Active> {
+        let last = self.segments.last().filter(|_| !self.skips(self.log_end))?;
+        Some(Active { base: last.base, bytes: self.active_bytes, first: self.active_first })
+    }
+
+    /// Whether the next batch goes to the page cache and not to the journal.
+    pub(super) fn skips_journal(&self) -> bool {
+        self.config.opted_out() && self.unjournaled && self.cut.is_none() && self.written_end == self.log_end
+    }
 }
 
 /// Whether the batch begins a new segment.
-fn rolls(state: &State, config: &LogConfig, batch: &Prepared) -> bool {
-    let Some(active) = state.segments.last() else { return true };
-    let (base, end) = offsets(state, batch);
-    if state.skips(base) {
-        return true;
-    }
-    if state.active_bytes == 0 {
+pub(super) fn rolls(active: Option<Active>, config: &LogConfig, batch: &Placed) -> bool {
+    let Some(active) = active else { return true };
+    if active.bytes == 0 {
         return false;
     }
-    let full = state.active_bytes.checked_add(batch.bytes()).is_none_or(|bytes| bytes > config.segment_bytes);
+    let full = active.bytes.checked_add(batch.header.bytes).is_none_or(|bytes| bytes > config.segment_bytes);
     let jitter = jitter(active.base, config.segment_jitter_ms);
-    let age = batch.max_timestamp.get().saturating_sub(state.active_first.get());
-    let old = state.active_first.get() >= 0 && age > config.segment_ms.saturating_sub(jitter);
-    let far = end.get() - active.base.get() > i64::from(i32::MAX);
-    let entries = u64::from(state.active_bytes) / u64::from(config.index_interval_bytes.max(1));
+    let age = batch.max_timestamp.get().saturating_sub(active.first.get());
+    let old = active.first.get() >= 0 && age > config.segment_ms.saturating_sub(jitter);
+    let far = batch.header.end().get() - active.base.get() > i64::from(i32::MAX);
+    let entries = u64::from(active.bytes) / u64::from(config.index_interval_bytes.max(1));
     let indexed = entries * 12 >= u64::from(config.segment_index_bytes.max(12));
     full || old || far || indexed
 }

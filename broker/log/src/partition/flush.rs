@@ -9,7 +9,7 @@ use ottla_core::types::Offset;
 use crate::disk::{DiskError, Open};
 use crate::epochs::CHECKPOINT;
 use crate::partition::record::FILE;
-use crate::partition::{Partition, Unsummed};
+use crate::partition::{CutFiles, Io, Partition, Unsummed};
 use crate::segment::{Extent, Kind, Segment};
 use crate::sum::{CHUNK_BYTES, HEAD_BYTES, RunningSum, SumId};
 
@@ -31,6 +31,10 @@ pub(crate) struct FlushPlan {
     pub(crate) items: Vec<FlushItem>,
     /// The folder's names must be synced, and its `partition.state`.
     pub(crate) names_changed: bool,
+    /// Files that were cut.
+    pub(crate) cut: Option<CutFiles>,
+    /// How often the log had been cut; a cut since then makes `items` wrong.
+    cuts: u64,
 }
 
 impl Partition {
@@ -53,6 +57,7 @@ impl Partition {
             let flushed_bytes = segment.flushed.bytes;
             items.push(FlushItem { base: segment.base, extent: segment.written, flushed_bytes, sums });
         }
+        let cuts = state.cuts;
         let epochs = state.epochs.entries().len();
         let checkpoint = (epochs != io.epochs_listed && io.folder).then(|| state.epochs.checkpoint());
         drop(state);
@@ -63,7 +68,7 @@ impl Partition {
             self.write_checkpoint(&text)?;
             io.epochs_listed = epochs;
         }
-        Ok(FlushPlan { partition: Arc::clone(self), items, names_changed })
+        Ok(FlushPlan { partition: Arc::clone(self), items, names_changed, cut: io.cut.take(), cuts })
     }
 
     /// The sums of bytes that no writer of this life has seen: recovery found them unflushed.
@@ -92,18 +97,20 @@ impl Partition {
     }
 
     /// The bytes of `item` are durable: its sums follow.
-    pub(crate) fn write_sums(&self, item: &FlushItem) -> Result<(), DiskError> {
+    pub(crate) fn write_sums(&self, plan: &FlushPlan, item: &FlushItem) -> Result<(), DiskError> {
         // Under `io`, so that a segment which is being removed does not come back as a file.
         let _io = self.io.lock();
         let here = {
             let state = self.state.lock();
-            state.segments.iter().any(|segment| segment.base == item.base)
+            state.cuts == plan.cuts && state.segments.iter().any(|segment| segment.base == item.base)
         };
         if !here {
             return Ok(());
         }
         let sidecar = self.shared.pool.write(&self.place, item.base, Kind::Sum)?;
         if item.flushed_bytes == 0 {
+            // What an earlier segment of the same name may have left.
+            sidecar.truncate(0)?;
             let head = SumId { partition: self.id(), base: item.base }.head();
             sidecar.write_at(0, &[std::io::IoSlice::new(&head)])?;
         }
@@ -147,6 +154,12 @@ impl Partition {
     pub(crate) fn unplan(&self, plan: &FlushPlan) {
         let mut io = self.io.lock();
         io.names_changed |= plan.names_changed;
+        if io.cut.is_none() {
+            io.cut.clone_from(&plan.cut);
+        }
+        if self.state.lock().cuts != plan.cuts {
+            return;
+        }
         for item in &plan.items {
             let live = io.writer.as_ref().is_some_and(|writer| writer.segment.base == item.base);
             if !live && io.unsummed.iter().all(|sums| sums.base != item.base) {
@@ -170,9 +183,20 @@ impl Partition {
         if self.io.lock().names_changed { self.sync_names() } else { Ok(()) }
     }
 
-    /// The pass has made `item` durable, sums included.
-    pub(crate) fn on_flushed(&self, item: &FlushItem) {
+    /// The pass has made everything in `plan` durable, sums included. Not if the log was cut meanwhile: then the next
+    /// pass does it, and this one must not let the journal forget. Whether it counts.
+    pub(crate) fn on_flushed(&self, plan: &FlushPlan) -> bool {
         let mut io = self.io.lock();
+        if self.state.lock().cuts != plan.cuts {
+            return false;
+        }
+        for item in &plan.items {
+            self.on_item_flushed(&mut io, item);
+        }
+        true
+    }
+
+    fn on_item_flushed(&self, io: &mut Io, item: &FlushItem) {
         if let Some(writer) = &mut io.writer
             && writer.segment.base == item.base
         {

@@ -61,6 +61,13 @@ pub enum ReadError {
     Io(#[from] DiskError),
 }
 
+/// A segment as it was when the log had been cut so often.
+#[derive(Clone, Copy, Debug)]
+struct Seen<'a> {
+    segment: &'a Segment,
+    cuts: u64,
+}
+
 /// What to do next, decided under the lock.
 enum Step {
     Done,
@@ -82,23 +89,30 @@ impl Partition {
         at_least_one: bool,
     ) -> Result<Read, ReadError> {
         let mut read = Read { next: from, ..Read::default() };
+        let mut cuts = None;
         loop {
             let first = at_least_one && read.bytes == 0;
             if read.bytes >= bytes_max && !first {
                 return Ok(read);
             }
             let left = bytes_max.saturating_sub(read.bytes);
+            // What was read before a cut and what is read behind it may not be of one history.
+            let seen = self.cuts();
+            if *cuts.get_or_insert(seen) != seen && read.bytes > 0 {
+                return Ok(read);
+            }
+            cuts = Some(seen);
             match self.step(&mut read, upto, left, first) {
                 Ok(Step::Done) => return Ok(read),
-                Ok(Step::Hole(range)) => self.quarantine(range)?,
+                Ok(Step::Hole(range)) => self.quarantine(range, seen)?,
                 Ok(Step::Segment { segment, start, upto }) => {
                     let wanted = Wanted { from: read.next, upto, bytes_max: left, at_least_one: first };
                     let before = read.bytes;
-                    match self.read_segment(&segment, start, wanted, &mut read) {
+                    match self.read_segment(Seen { segment: &segment, cuts: seen }, start, wanted, &mut read) {
                         Ok(()) if read.bytes == before => return Ok(read), // the next batch does not fit
                         Ok(()) => {}
-                        Err(Stop::Damaged) => {} // look again: the state says what it is now
-                        Err(Stop::Removed) => self.check_missing(&segment, read.next)?,
+                        Err(Stop::Damaged | Stop::Cut) => {} // look again: the state says what it is now
+                        Err(Stop::Removed) => self.check_missing(Seen { segment: &segment, cuts: seen }, read.next)?,
                         Err(Stop::Disk(_)) if read.bytes > 0 => return Ok(read),
                         Err(Stop::Disk(error)) => return Err(error.into()),
                     }
@@ -113,6 +127,16 @@ impl Partition {
     pub fn in_memory(&self, from: Offset) -> bool {
         let state = self.state.lock();
         from >= state.log_end || state.tail.start().is_some_and(|start| start <= from)
+    }
+
+    /// The first offset from which on everything is in memory; `None` if nothing is.
+    pub fn tail_start(&self) -> Option<Offset> {
+        self.state.lock().tail.start()
+    }
+
+    /// How often the log was cut.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.state.lock().cuts
     }
 
     fn step(&self, read: &mut Read, upto: Offset, left: usize, first: bool) -> Result<Step, ReadError> {
@@ -144,11 +168,12 @@ impl Partition {
 
     fn read_segment(
         self: &Arc<Self>,
-        segment: &Segment,
+        seen: Seen<'_>,
         start: Option<Start>,
         wanted: Wanted,
         read: &mut Read,
     ) -> Result<(), Stop> {
+        let Seen { segment, cuts } = seen;
         let reading = Reading { pool: &self.shared.pool, place: &self.place, segment };
         let start = match start {
             Some(start) => start,
@@ -159,14 +184,17 @@ impl Partition {
         };
         let got = reading.batches(start, wanted)?;
         if got.suspicious {
-            self.compare_epochs(segment, &got)?;
+            self.compare_epochs(seen, &got)?;
         }
         if let Some((next, position)) = got.next {
+            // The bytes may have been cut and overwritten while they were read.
+            if !self.remember(Cursor { offset: next, base: segment.base, position }, cuts) {
+                return Err(Stop::Cut);
+            }
             count(&self.shared.stats.read_file_bytes, got.bytes.len() as u64);
             read.bytes += got.bytes.len();
             read.chunks.push(got.bytes);
             read.next = next;
-            self.remember(Cursor { offset: next, base: segment.base, position });
             return Ok(());
         }
         match got.damage {
@@ -175,11 +203,11 @@ impl Partition {
             Some(_) if start.position != 0 && !start.behind_damage => {
                 self.distrust_index(segment.base);
                 let front = Start::front(segment.base);
-                self.read_segment(segment, Some(front), wanted, read)
+                self.read_segment(seen, Some(front), wanted, read)
             }
-            Some(bad) => match self.judge(&reading, bad, wanted.from)? {
+            Some(bad) => match self.judge(&reading, bad, wanted.from, cuts)? {
                 // The damage lies before what was asked for: go on behind it.
-                Some(start) => self.read_segment(segment, Some(start), wanted, read),
+                Some(start) => self.read_segment(seen, Some(start), wanted, read),
                 None => Err(Stop::Damaged),
             },
         }
@@ -187,7 +215,8 @@ impl Partition {
 
     /// A sidecar disagrees. Every byte of a batch but its epoch is under its own checksum or in the chain of offsets; the
     /// epoch is compared here, and then the sidecar is what is wrong.
-    fn compare_epochs(&self, segment: &Segment, got: &Got) -> Result<(), Stop> {
+    fn compare_epochs(&self, seen: Seen<'_>, got: &Got) -> Result<(), Stop> {
+        let Seen { segment, cuts } = seen;
         count(&self.shared.stats.sum_mismatches, 1);
         let mut rest = &got.bytes[..];
         while let Some(header) = Header::parse(rest) {
@@ -199,7 +228,7 @@ impl Partition {
             if known != Some(header.epoch) && !gone {
                 let range = DamagedRange { from: header.base, upto: header.end() };
                 tracing::error!(folder = %self.place.folder, base = %segment.base, offset = %header.base, "a batch's epoch is wrong");
-                self.quarantine(range)?;
+                self.quarantine(range, cuts)?;
                 return Err(Stop::Damaged);
             }
             rest = rest.get(header.bytes as usize..).unwrap_or_default();
@@ -208,7 +237,7 @@ impl Partition {
     }
 
     /// No sound batch where one should be. Returns where to go on if the offset that was asked for lies behind.
-    fn judge(&self, reading: &Reading<'_>, bad: BadPlace, from: Offset) -> Result<Option<Start>, Stop> {
+    fn judge(&self, reading: &Reading<'_>, bad: BadPlace, from: Offset, cuts: u64) -> Result<Option<Start>, Stop> {
         let log_start = self.state.lock().log_start;
         if log_start > from {
             return Err(Stop::Removed);
@@ -216,15 +245,22 @@ impl Partition {
         let (upto, position) = reading.behind(bad)?;
         let upto = upto.max(bad.expected.plus(1));
         // Below the log start nothing is promised: recovery may have left a gap where files had gone.
-        self.quarantine(DamagedRange { from: bad.expected.max(log_start), upto })?;
+        self.quarantine(DamagedRange { from: bad.expected.max(log_start), upto }, cuts)?;
         let start = |position| Start { position, expected: Some(upto), behind_damage: true };
         Ok(if upto <= from { position.map(start) } else { None })
     }
 
-    /// Keeps a range apart, durably, and says so once.
-    pub(crate) fn quarantine(&self, range: DamagedRange) -> Result<(), DiskError> {
+    /// Keeps a range apart, durably, and says so once. Not if the log was cut since `cuts` was read: then what was found
+    /// is not what is there.
+    pub(crate) fn quarantine(&self, range: DamagedRange, cuts: u64) -> Result<(), DiskError> {
         let mut io = self.io.lock();
-        let news = self.state.lock().damage.add(range);
+        let (news, anew) = {
+            let mut state = self.state.lock();
+            if state.cuts != cuts {
+                return Ok(());
+            }
+            (state.damage.add(range), state.cut.is_some_and(|cut| cut.anew))
+        };
         if news {
             count(&self.shared.stats.damaged_ranges, 1);
             tracing::error!(
@@ -232,7 +268,8 @@ impl Partition {
                 "offsets are damaged on disk and kept apart"
             );
             // A disk that is full or read-only must not make the range servable: it stays known to this process.
-            if let Err(error) = self.persist_record(&mut io) {
+            // While the log starts over, cutting its files persists it.
+            if !anew && let Err(error) = self.persist_record(&mut io) {
                 tracing::error!(folder = %self.place.folder, %error, "the damaged range could not be persisted");
             }
         }
@@ -240,21 +277,27 @@ impl Partition {
     }
 
     /// A segment's file was not there: it was removed, or it is lost.
-    fn check_missing(&self, segment: &Segment, from: Offset) -> Result<(), DiskError> {
+    fn check_missing(&self, seen: Seen<'_>, from: Offset) -> Result<(), DiskError> {
+        let Seen { segment, cuts } = seen;
         let lost = {
             let state = self.state.lock();
             state.log_start <= from && state.segments.iter().any(|known| known.base == segment.base)
         };
-        if lost { self.quarantine(DamagedRange { from, upto: segment.written.end }) } else { Ok(()) }
+        if lost { self.quarantine(DamagedRange { from, upto: segment.written.end }, cuts) } else { Ok(()) }
     }
 
-    fn remember(&self, cursor: Cursor) {
+    /// Keeps a reader's place; `false` if the log was cut since `cuts` was read.
+    fn remember(&self, cursor: Cursor, cuts: u64) -> bool {
         let mut state = self.state.lock();
+        if state.cuts != cuts {
+            return false;
+        }
         state.cursors.retain(|known| known.offset != cursor.offset);
         if state.cursors.len() >= CURSORS_MAX {
             state.cursors.remove(0);
         }
         state.cursors.push(cursor);
+        true
     }
 
     /// The index led astray: the segment threads rebuild it.
@@ -287,6 +330,8 @@ impl Partition {
 enum Stop {
     Removed,
     Damaged,
+    /// The log was cut meanwhile.
+    Cut,
     Disk(DiskError),
 }
 

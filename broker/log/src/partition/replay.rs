@@ -39,11 +39,18 @@ impl Partition {
         frame: &Frame,
         rolls_at: &BTreeSet<Offset>,
     ) -> Result<usize, ReplayError> {
-        if self.state.lock().log_end < frame.base {
+        let gap = {
+            let state = self.state.lock();
+            if lsn <= state.floor {
+                return Ok(0);
+            }
+            state.log_end < frame.base
+        };
+        if gap {
             self.salvage(frame.base)?;
         }
         let mut state = self.state.lock();
-        if lsn <= state.floor || frame.end <= state.log_end {
+        if frame.end <= state.log_end {
             return Ok(0);
         }
         let (base, end) = (frame.base, frame.end);
@@ -55,8 +62,9 @@ impl Partition {
         };
         if base > state.log_end {
             let range = DamagedRange { from: state.log_end, upto: base };
+            let cuts = state.cuts;
             drop(state);
-            self.quarantine(range)?;
+            self.quarantine(range, cuts)?;
             state = self.state.lock();
             state.jump(base);
         }
@@ -96,6 +104,13 @@ impl Partition {
         drop(state);
         self.on_synced(end);
         Ok(cost)
+    }
+
+    /// Whether a replayed batch begins where the log ends, or is in it: of the same history, as far as its epoch tells.
+    pub(crate) fn has_place_for(&self, frame: &Frame) -> bool {
+        let state = self.state.lock();
+        let same = state.epochs.at(frame.base).is_none_or(|epoch| epoch == frame.epoch);
+        frame.base == state.log_end || (frame.base < state.log_end && same)
     }
 
     /// The log start of a replayed frame.
@@ -164,45 +179,6 @@ impl Partition {
         }
         self.io.lock().writer = None;
         self.scan_beyond().map(|_batches| ())
-    }
-
-    /// The log is cut at `end`: batches from there on are of a history that was given up.
-    pub(crate) fn replay_truncate(self: &Arc<Self>, lsn: Lsn, end: Offset) -> Result<(), DiskError> {
-        if lsn <= self.state.lock().floor {
-            return Ok(());
-        }
-        self.write_out(Lsn::default())?;
-        let mut io = self.io.lock();
-        let segments = self.state.lock().segments.clone();
-        let (kept, doomed): (Vec<Segment>, Vec<Segment>) = segments.into_iter().partition(|s| s.base < end);
-        self.remove_segments(&mut io, &doomed)?;
-        io.writer = None;
-        if let Some(last) = kept.last().filter(|segment| segment.written.end > end) {
-            let log = self.shared.pool.write(&self.place, last.base, Kind::Log)?;
-            let cut = Segment { written: self.extent_below(last, end)?, ..*last };
-            log.truncate(u64::from(cut.written.bytes))?;
-            let mut state = self.state.lock();
-            if let Some(index) = state.segment_of(last.base) {
-                let flushed = if cut.flushed.bytes > cut.written.bytes { cut.written } else { cut.flushed };
-                state.segments[index] = Segment { flushed, ..cut };
-            }
-        }
-        io.unsummed.clear();
-        let mut state = self.state.lock();
-        let freed = state.tail.clear();
-        self.shared.budget.on_dropped(freed, 0);
-        state.cursors.clear();
-        state.floor = lsn;
-        state.epochs.truncate_end(end);
-        state.producers.truncate(end);
-        state.log_end = state.log_end.min(end);
-        state.written_end = state.log_end;
-        state.log_start = state.log_start.min(end);
-        state.active_bytes = state.segments.last().map_or(0, |segment| segment.written.bytes);
-        let flushed = state.log_end;
-        drop(state);
-        self.set_flushed_end(flushed);
-        Ok(())
     }
 
     /// The journal has lost frames before `base`. The segment's file may still have their batches: it was written from
@@ -315,26 +291,6 @@ impl Partition {
         self.state.lock().reindex.push(base);
     }
 
-    /// How far a segment goes below `end`.
-    fn extent_below(&self, segment: &Segment, end: Offset) -> Result<crate::segment::Extent, DiskError> {
-        let log = self.shared.pool.read(&self.place, segment.base, Kind::Log)?;
-        let mut scanner = Scanner::new(&*log, segment.written.bytes, 0, segment.base);
-        let mut extent = Segment::empty(segment.base).written;
-        while let Some(Found::Batch { position, header, .. }) = scanner.step()? {
-            if header.end() > end {
-                break;
-            }
-            extent.bytes = position + header.bytes;
-            extent.end = header.end();
-            if header.max_timestamp > extent.max_timestamp {
-                extent.max_timestamp = header.max_timestamp;
-                extent.max_timestamp_offset = header.last();
-            }
-        }
-        self.state.lock().reindex.push(segment.base);
-        Ok(extent)
-    }
-
     /// Writes both indexes of a segment anew from its batches.
     pub(crate) fn rebuild_index(&self, io: &mut Io, base: Offset) -> Result<(), DiskError> {
         let (segment, interval) = {
@@ -396,13 +352,17 @@ fn index_of(reading: &Reading<'_>, interval: u32) -> Result<(Vec<u8>, Vec<u8>), 
 
 impl super::State {
     /// A log start in the middle of a batch that no file has yet: the end that a scan took from the start was a guess.
-    fn step_back(&mut self, base: Offset) {
-        let data_end = self.segments.iter().rev().find(|segment| segment.written.bytes > 0);
-        let data_end = data_end.map_or(Offset::new(0), |segment| segment.written.end);
-        if base < self.log_end && self.log_end == self.log_start && base >= data_end && self.pending_bytes == 0 {
+    pub(super) fn step_back(&mut self, base: Offset) {
+        if base < self.log_end && self.is_vacant(base) {
             self.segments.retain(|segment| segment.written.bytes > 0);
             (self.log_end, self.written_end) = (base, base);
         }
+    }
+
+    /// Behind the last batch that is in a file.
+    pub(super) fn data_end(&self) -> Offset {
+        let last = self.segments.iter().rev().find(|segment| segment.written.bytes > 0);
+        last.map_or(Offset::new(0), |segment| segment.written.end)
     }
 
     /// The next batch will have this offset although the one before ends below it.

@@ -43,9 +43,9 @@ impl Partition {
     /// # Errors
     /// [`DeleteRecordsError`]; nothing has changed then.
     pub fn delete_records(&self, offset: Offset) -> Result<(Offset, Lsn), DeleteRecordsError> {
-        let end = self.flushed_end();
         let mut structure = self.shared.structure.lock();
         let mut state = self.state.lock();
+        let end = self.flushed_end();
         let target = if offset.get() == -1 { end } else { offset };
         if target < Offset::new(0) || target > end {
             return Err(DeleteRecordsError::OutOfRange { asked: target, start: state.log_start, end });
@@ -98,6 +98,10 @@ impl Partition {
         let doomed: Vec<Segment> = {
             let state = self.state.lock();
             if state.deleted || state.start_lsn > synced || state.start_lsn == Lsn::default() {
+                return Ok(());
+            }
+            // The folder must not say yet where the log begins now; cutting the files does that.
+            if state.cut.is_some_and(|cut| cut.anew) {
                 return Ok(());
             }
             state.doomed()

@@ -27,13 +27,17 @@ impl Partition {
     /// by `synced`.
     pub(crate) fn write_out(self: &Arc<Self>, synced: Lsn) -> Result<(), DiskError> {
         let mut io = self.io.lock();
+        self.cut_if_durable(&mut io, synced)?;
         loop {
             let (batches, segment, config) = {
                 let state = self.state.lock();
                 if state.deleted {
                     return Ok(());
                 }
-                let Some((batches, segment)) = state.next_step(self.flushed_end()) else { break };
+                // Behind a cut nothing is written before the files are cut.
+                let durable = self.flushed_end();
+                let durable = state.cut.map_or(durable, |cut| durable.min(cut.end));
+                let Some((batches, segment)) = state.next_step(durable) else { break };
                 (batches, segment, Arc::clone(&state.config))
             };
             self.prepare_folder(&mut io)?;
@@ -51,6 +55,14 @@ impl Partition {
         }
         self.trim(&mut io, synced)?;
         self.rebuild_indexes(&mut io)
+    }
+
+    fn cut_if_durable(self: &Arc<Self>, io: &mut Io, synced: Lsn) -> Result<(), DiskError> {
+        let cut = {
+            let state = self.state.lock();
+            state.cut.filter(|cut| cut.lsn <= synced && !state.deleted)
+        };
+        cut.map_or(Ok(()), |cut| self.cut_files(io, cut))
     }
 
     /// For the opted-out path, which holds both locks: writes `batches` behind `segment`, which may be new.

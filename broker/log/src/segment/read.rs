@@ -9,9 +9,9 @@ use ottla_core::types::{Offset, Timestamp};
 use crate::batch::{HEADER_BYTES, Header};
 use crate::disk::DiskError;
 use crate::files::{FilePool, Place};
-use crate::index::{self, OffsetEntry, TimeEntry};
+use crate::index::{self, Entry, OffsetEntry, TimeEntry};
 use crate::segment::scan::{Found, Scanner};
-use crate::segment::{Kind, Segment};
+use crate::segment::{Extent, Kind, Segment};
 use crate::sum::{CHUNK_BYTES, ENTRY_BYTES, SumId, decode_entries, entry_position};
 
 /// Read beyond what was asked for where the first batches may have to be skipped.
@@ -256,6 +256,82 @@ impl Reading<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// How far the segment goes below `end`, and the batch that holds `end`, if one does. Begins at an index entry and
+    /// believes it only as far as the batches agree.
+    pub(crate) fn extent_below(&self, end: Offset) -> Result<(Extent, Option<Offset>), DiskError> {
+        let front = (Start::front(self.segment.base), Segment::empty(self.segment.base).written);
+        let (start, mut extent) = self.indexed_extent(end)?.unwrap_or(front);
+        let log = self.pool.read(self.place, self.segment.base, Kind::Log)?;
+        let expected = start.expected.unwrap_or(self.segment.base);
+        let mut scanner = Scanner::new(&*log, self.segment.written.bytes, start.position, expected);
+        while let Some(found) = scanner.step()? {
+            let Found::Batch { position, header, .. } = found else { continue };
+            if header.end() > end {
+                return Ok((extent, (header.base < end).then_some(header.base)));
+            }
+            extent.bytes = position + header.bytes;
+            extent.end = header.end();
+            if header.max_timestamp > extent.max_timestamp {
+                extent.max_timestamp = header.max_timestamp;
+                extent.max_timestamp_offset = header.last();
+            }
+        }
+        Ok((extent, None))
+    }
+
+    /// The batch that the last time entry below `end` names, and what lies before it; `None` if the indexes do not agree
+    /// with the batches. Behind it timestamps may be larger, but not before it.
+    fn indexed_extent(&self, end: Offset) -> Result<Option<(Start, Extent)>, DiskError> {
+        let written = &self.segment.written;
+        let index = self.entries_below::<OffsetEntry>(Kind::Index, written.index_entries, end)?;
+        let times = self.entries_below::<TimeEntry>(Kind::TimeIndex, written.time_entries, end)?;
+        let (Some((index_entries, _)), Some((time_entries, newest))) = (index, times) else { return Ok(None) };
+        let mut extent = Extent { index_entries, time_entries, ..Segment::empty(self.segment.base).written };
+        let Some(newest) = newest else { return Ok(Some((Start::front(self.segment.base), extent))) };
+        let Some(start) = self.locate(newest.offset)? else { return Ok(None) };
+        if newest.timestamp > written.max_timestamp || !self.names_a_batch(&newest, start)? {
+            return Ok(None);
+        }
+        (extent.bytes, extent.end) = (start.position, start.expected.unwrap_or(self.segment.base));
+        (extent.max_timestamp, extent.max_timestamp_offset) = (newest.timestamp, newest.offset);
+        Ok(Some((start, extent)))
+    }
+
+    /// How many of the first `count` entries are about offsets below `end`, and the last of them.
+    fn entries_below<E: Entry>(
+        &self,
+        kind: Kind,
+        count: u32,
+        end: Offset,
+    ) -> Result<Option<(u32, Option<E>)>, DiskError> {
+        if count == 0 {
+            return Ok(Some((0, None)));
+        }
+        let file = match self.pool.read(self.place, self.segment.base, kind) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            other => other?,
+        };
+        match index::count(&*file, self.segment.base, count, |entry: &E| entry.offset() < end) {
+            Ok(found) => Ok(Some(found)),
+            Err(DiskError::Short { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a batch ends at the entry's offset and has its timestamp; it is looked for from `start` on.
+    fn names_a_batch(&self, entry: &TimeEntry, start: Start) -> Result<bool, DiskError> {
+        let log = self.pool.read(self.place, self.segment.base, Kind::Log)?;
+        let mut scanner = Scanner::new(&*log, self.segment.written.bytes, start.position, self.segment.base);
+        while let Some(found) = scanner.step()? {
+            if let Found::Batch { header, .. } = found
+                && header.last() >= entry.offset
+            {
+                return Ok(header.last() == entry.offset && header.max_timestamp == entry.timestamp);
+            }
+        }
+        Ok(false)
     }
 
     fn header_at(&self, position: u32) -> Result<Option<Header>, DiskError> {

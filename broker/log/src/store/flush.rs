@@ -6,6 +6,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use ottla_core::types::Lsn;
+use parking_lot::MutexGuard;
+
 use crate::catalogue::{Entry, Summary, Writer};
 use crate::disk::{DiskError, count};
 use crate::journal::{Journal, Offline};
@@ -16,6 +19,9 @@ use crate::shared::Shared;
 
 /// More files than this are flushed together: one by one each costs 100 µs, together about 5.
 const FILES_ONE_BY_ONE: usize = 1000;
+
+/// How often a pass waits for what the catalogue would state before it leaves that to the next one.
+const SETTLE_ROUNDS: usize = 16;
 
 /// How a pass is made.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +69,7 @@ fn try_pass(shared: &Arc<Shared>, how: Pass) -> Result<(), Stop> {
     let written = shared.written();
     count(&shared.stats.flushes, 1);
     let plans = plans(shared)?;
-    match flush(shared, &plans) {
+    let complete = match flush(shared, &plans) {
         Err(error) if error.is_no_space() => {
             // Nothing is released; the next pass tries again.
             shared.space.exhausted();
@@ -74,15 +80,16 @@ fn try_pass(shared: &Arc<Shared>, how: Pass) -> Result<(), Stop> {
             return Ok(());
         }
         other => other?,
-    }
-    let released = match write_catalogue(shared, &journal, how) {
-        Err(Stop::Disk(error)) if error.is_no_space() => {
-            shared.space.exhausted();
-            shared.request_catalogue();
-            false
-        }
-        other => other?,
     };
+    let released = complete
+        && match write_catalogue(shared, &journal, how) {
+            Err(Stop::Disk(error)) if error.is_no_space() => {
+                shared.space.exhausted();
+                shared.request_catalogue();
+                false
+            }
+            other => other?,
+        };
     if released {
         let named = shared.unsettled.lock().values().min().copied();
         journal.release(named.map_or(written.next(), |lsn| lsn.min(written.next())));
@@ -101,8 +108,9 @@ fn plans(shared: &Shared) -> Result<Vec<FlushPlan>, DiskError> {
     Ok(plans)
 }
 
-/// Bytes, then sums, then names.
-fn flush(shared: &Shared, plans: &[FlushPlan]) -> Result<(), DiskError> {
+/// Bytes, then sums, then names. Whether all of it counts: not where a log was cut meanwhile.
+fn flush(shared: &Shared, plans: &[FlushPlan]) -> Result<bool, DiskError> {
+    let mut complete = true;
     let files: usize = plans.iter().map(|plan| plan.items.len()).sum();
     let together = files > FILES_ONE_BY_ONE;
     if together {
@@ -115,7 +123,7 @@ fn flush(shared: &Shared, plans: &[FlushPlan]) -> Result<(), DiskError> {
                 plan.partition.sync_file(item.base, Kind::Log)?;
                 count(&shared.stats.flushed_files, 1);
             }
-            plan.partition.write_sums(item)?;
+            plan.partition.write_sums(plan, item)?;
         }
     }
     if together {
@@ -127,26 +135,27 @@ fn flush(shared: &Shared, plans: &[FlushPlan]) -> Result<(), DiskError> {
                 plan.partition.sync_file(item.base, Kind::Sum)?;
             }
         }
+        if let Some(cut) = &plan.cut {
+            plan.partition.sync_cut(cut)?;
+        }
         if plan.names_changed {
             plan.partition.sync_names()?;
         }
-        for item in &plan.items {
-            plan.partition.on_flushed(item);
+        if let Some(cut) = &plan.cut {
+            plan.partition.on_cut_flushed(cut);
+        }
+        if !plan.partition.on_flushed(plan) {
+            complete = false;
+            shared.mark_dirty(&plan.partition);
         }
     }
-    Ok(())
+    Ok(complete)
 }
 
 /// Whether it was written. Not when a creation or deletion that it would state is not durable itself: its LSN could be
 /// given to another frame after a crash, which a start would then take for done.
 fn write_catalogue(shared: &Shared, journal: &Journal, how: Pass) -> Result<bool, Stop> {
-    let structure = shared.structure.lock();
-    if *structure > journal.synced() {
-        if !how.wait {
-            return Ok(false);
-        }
-        journal.durable(*structure).wait()?;
-    }
+    let Some(structure) = settled_structure(shared, journal, how)? else { return Ok(false) };
     let summary = Summary { structure: *structure, synced: journal.synced(), boot: how.boot, clean: how.clean };
     let mut partitions: Vec<Arc<Partition>> = shared.partitions.read().values().cloned().collect();
     partitions.sort_unstable_by_key(|partition| partition.id());
@@ -168,6 +177,30 @@ fn write_catalogue(shared: &Shared, journal: &Journal, how: Pass) -> Result<bool
     Ok(true)
 }
 
+/// The lock on what the catalogue states, once that is durable. It is not held while waiting: the journal's thread may be
+/// held up by the observer, and that by someone who wants the lock. `None` if it changes all the time.
+fn settled_structure<'a>(
+    shared: &'a Shared,
+    journal: &Journal,
+    how: Pass,
+) -> Result<Option<MutexGuard<'a, Lsn>>, Offline> {
+    for _ in 0..SETTLE_ROUNDS {
+        let last = {
+            let structure = shared.structure.lock();
+            if *structure <= journal.synced() {
+                return Ok(Some(structure));
+            }
+            *structure
+        };
+        if !how.wait {
+            return Ok(None);
+        }
+        journal.durable(last).wait()?;
+    }
+    shared.request_catalogue();
+    Ok(None)
+}
+
 /// Folders of deleted partitions, out of the way of every lock.
 fn empty_trash(shared: &Shared) -> Result<(), Stop> {
     for path in std::mem::take(&mut *shared.trash.lock()) {
@@ -182,8 +215,8 @@ fn empty_trash(shared: &Shared) -> Result<(), Stop> {
 impl Partition {
     /// What the catalogue says about it: what is flushed.
     pub(crate) fn catalogue_entry(&self) -> Entry {
-        let durable = self.flushed_end();
         let state = self.state.lock();
+        let durable = self.flushed_end();
         let flushed = state.segments.iter().filter(|segment| segment.flushed.bytes > 0).copied();
         Entry {
             id: self.id(),
@@ -202,6 +235,9 @@ impl Partition {
 
     fn on_catalogued_opt_out(&self) {
         let mut state = self.state.lock();
-        state.unjournaled = state.config.opted_out();
+        // A start that replays a cut would cut what is not in the journal, too.
+        if state.floor >= state.cut_lsn {
+            state.unjournaled = state.config.opted_out();
+        }
     }
 }

@@ -75,6 +75,7 @@ pub(super) fn recover(
         waiting: 0,
         touched: BTreeMap::new(),
         orphans: BTreeMap::new(),
+        contradictions: BTreeMap::new(),
         in_doubt: None,
     };
     while let Some(step) = recovery.step()? {
@@ -159,6 +160,8 @@ struct Replay<'a> {
     touched: BTreeMap<TopicPartition, (Arc<Partition>, BTreeSet<Offset>)>,
     /// Frames that name no partition: right if a tombstone follows.
     orphans: BTreeMap<TopicPartition, u64>,
+    /// Frames that do not fit to their partition: right if a cut follows.
+    contradictions: BTreeMap<TopicPartition, u64>,
     /// After a hole: who has not shown yet that it lost nothing.
     in_doubt: Option<BTreeMap<TopicPartition, Arc<Partition>>>,
 }
@@ -171,18 +174,9 @@ impl Replay<'_> {
             Kind::Append => self.append(lsn, frame)?,
             Kind::Create if !known => self.create(lsn, frame),
             Kind::Delete if !known => self.delete(frame.partition)?,
-            Kind::Truncate if !known => {
-                if let Some(partition) = self.partition(lsn, frame) {
-                    partition.replay_truncate(lsn, frame.end)?;
-                }
-            }
-            Kind::LogStart if !known => {
-                if let Some(partition) = self.partition(lsn, frame) {
-                    partition.replay_start(lsn, frame.base)?;
-                    self.touch(lsn, &partition)?;
-                }
-            }
-            Kind::Create | Kind::Delete | Kind::Truncate | Kind::LogStart | Kind::FlushedEnd | Kind::Close => {}
+            Kind::Truncate => self.cut(lsn, frame)?,
+            Kind::LogStart => self.move_start(lsn, frame, known)?,
+            Kind::Create | Kind::Delete | Kind::FlushedEnd | Kind::Close => {}
         }
         if !known && matches!(frame.kind, Kind::Create | Kind::Delete | Kind::Truncate | Kind::LogStart) {
             let mut structure = self.shared.structure.lock();
@@ -191,10 +185,34 @@ impl Replay<'_> {
         Ok(())
     }
 
+    /// A cut. The catalogue that knows of it may be older than the cut files: only its floor says that they are durable.
+    fn cut(&mut self, lsn: Lsn, frame: &Frame) -> Result<(), OpenError> {
+        let Some(partition) = self.partition(lsn, frame) else { return Ok(()) };
+        if partition.state.lock().floor >= lsn {
+            return Ok(());
+        }
+        self.touch(lsn, &partition)?;
+        partition.replay_cut(lsn, frame)?;
+        // Frames that did not fit were of the history that ends here.
+        self.contradictions.remove(&frame.partition);
+        Ok(())
+    }
+
+    /// A moved log start; one that is known already is moved again if a replayed cut has taken it back.
+    fn move_start(&mut self, lsn: Lsn, frame: &Frame, known: bool) -> Result<(), OpenError> {
+        let Some(partition) = self.partition(lsn, frame) else { return Ok(()) };
+        let taken_back = partition.state.lock().cuts > 0;
+        if !known || taken_back {
+            partition.replay_start(lsn, frame.base)?;
+            self.touch(lsn, &partition)?;
+        }
+        Ok(())
+    }
+
     fn append(&mut self, lsn: Lsn, frame: &Frame) -> Result<(), OpenError> {
         let Some(partition) = self.partition(lsn, frame) else { return Ok(()) };
         if let Some(doubt) = &mut self.in_doubt
-            && frame.base <= partition.log_end()
+            && partition.has_place_for(frame)
         {
             doubt.remove(&frame.partition);
         }
@@ -209,8 +227,8 @@ impl Replay<'_> {
             }
             Err(ReplayError::Disk(error)) => return Err(error.into()),
             Err(error @ ReplayError::Contradiction { .. }) => {
-                tracing::error!(partition = %frame.partition, %error, "a journal frame contradicts its partition");
-                self.recovered.orphaned_frames += 1;
+                tracing::warn!(partition = %frame.partition, %error, "a journal frame contradicts its partition");
+                *self.contradictions.entry(frame.partition).or_default() += 1;
             }
         }
         if self.waiting >= STEP_BYTES {
@@ -263,6 +281,7 @@ impl Replay<'_> {
         let gone = self.shared.partitions.write().remove(&id);
         self.touched.remove(&id);
         self.orphans.remove(&id);
+        self.contradictions.remove(&id);
         if let Some(doubt) = &mut self.in_doubt {
             doubt.remove(&id);
         }
@@ -318,6 +337,10 @@ impl Replay<'_> {
         }
         for (partition, frames) in self.orphans {
             tracing::error!(%partition, frames, "journal frames name a partition that does not exist");
+            self.recovered.orphaned_frames += frames;
+        }
+        for (partition, frames) in self.contradictions {
+            tracing::error!(%partition, frames, "journal frames contradict their partition");
             self.recovered.orphaned_frames += frames;
         }
         if let Some(doubt) = self.in_doubt.take() {

@@ -1,0 +1,137 @@
+use super::*;
+use crate::disk::Disk as _;
+use crate::partition::replica::tests::{Kit, at, run};
+
+/// A log of two epochs over several segments, some of it flushed.
+fn filled() -> Kit {
+    let mut kit = Kit::new();
+    kit.push(0, 9, 2).unwrap();
+    kit.settle();
+    kit.push(90, 9, 3).unwrap();
+    kit.pump();
+    kit
+}
+
+fn old() -> Vec<(i64, i32)> {
+    [run(0, 90, 2), run(90, 180, 3)].concat()
+}
+
+#[test]
+fn a_cut_holds_at_once_and_after_any_crash() {
+    for end in [0, 5, 10, 40, 45, 90, 120, 175, 179] {
+        for more in [false, true] {
+            for stage in 0..4 {
+                let mut kit = filled();
+                let kept: Vec<_> = old().into_iter().filter(|(base, _)| base + 10 <= end).collect();
+                let cut = kit.cut(end).unwrap();
+                assert_eq!((cut.end, kit.log.log_end()), (at(end / 10 * 10), cut.end));
+                assert!(kit.log.flushed_end() <= cut.end);
+                assert_eq!(kit.read(), kept);
+                let mut expected = kept;
+                if more {
+                    kit.push(cut.end.get(), 7, 5).unwrap();
+                    expected.extend(run(cut.end.get(), cut.end.get() + 70, 5));
+                    assert_eq!(kit.read(), expected);
+                }
+                if stage > 0 {
+                    kit.pump();
+                }
+                if stage > 1 {
+                    kit.settle();
+                }
+                if stage > 2 {
+                    kit.disk.remove("catalogue").unwrap();
+                }
+                let durable = kit.dir.synced() >= cut.lsn;
+                assert_eq!(durable, stage > 0);
+                let kit = if end % 2 == 0 { kit.crashed() } else { kit.killed() };
+                let found = kit.read();
+                assert!(found == expected || !durable && found == old(), "{end} {more} {stage}: {found:?}");
+                kit.push(kit.log.log_end().get(), 1, 9).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn an_end_in_a_batch_takes_the_batch_along_and_one_behind_the_log_nothing() {
+    let kit = filled();
+    assert_eq!(kit.cut(180).unwrap().end, at(180));
+    assert_eq!(kit.cut(500).unwrap().end, at(180));
+    assert_eq!(kit.read(), old());
+    assert_eq!(kit.cut(111).unwrap().end, at(110));
+    assert_eq!(kit.log.epoch_at(at(100)), kit.log.last_epoch());
+}
+
+#[test]
+fn one_cut_at_a_time_and_none_below_the_start() {
+    let mut kit = filled();
+    kit.log.delete_records(at(30)).unwrap();
+    assert_eq!(kit.cut(20), Err(TruncateError::BelowStart { asked: at(20), start: at(30) }));
+    let cut = kit.cut(150).unwrap();
+    assert_eq!(kit.cut(140), Err(TruncateError::Cutting { lsn: cut.lsn }));
+    assert_eq!(kit.log.start_over(at(7)), Err(TruncateError::Cutting { lsn: cut.lsn }));
+    kit.pump();
+    assert_eq!(kit.cut(140).unwrap().end, at(140));
+}
+
+#[test]
+fn batches_that_were_cut_off_are_never_reported() {
+    let mut kit = filled();
+    kit.push(180, 4, 4).unwrap();
+    kit.cut(200).unwrap();
+    kit.push(200, 1, 5).unwrap();
+    kit.heard.ends.lock().clear();
+    kit.pump();
+    assert!(kit.heard.ends.lock().iter().all(|&end| end <= 210));
+    assert_eq!(kit.log.flushed_end(), at(210));
+    // All of them in later groups than the one that was cut off.
+    kit.push(210, 4, 5).unwrap();
+    kit.cut(0).unwrap();
+    kit.heard.ends.lock().clear();
+    kit.pump();
+    assert!(kit.heard.ends.lock().iter().all(|&end| end == 0));
+    assert_eq!(kit.log.flushed_end(), at(0));
+}
+
+#[test]
+fn starting_over_leaves_nothing() {
+    for start in [0, 7, 60, 180, 1_000] {
+        for stage in 0..4 {
+            let mut kit = filled();
+            let lsn = kit.log.start_over(at(start)).unwrap();
+            assert_eq!(
+                (kit.log.log_start(), kit.log.log_end(), kit.log.flushed_end()),
+                (at(start), at(start), at(start))
+            );
+            assert_eq!((kit.log.last_epoch(), kit.log.producers().len()), (None, 0));
+            kit.push(start, 12, 1).unwrap();
+            if stage > 0 {
+                kit.pump();
+            }
+            if stage > 1 {
+                kit.settle();
+            }
+            if stage > 2 {
+                kit.disk.remove("catalogue").unwrap();
+            }
+            let durable = kit.dir.synced() >= lsn;
+            let kit = if start % 2 == 0 { kit.crashed() } else { kit.killed() };
+            let found = kit.read();
+            let expected = run(start, start + 120, 1);
+            assert!(found == expected || !durable && found == old(), "{start} {stage}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn an_opted_out_partition_keeps_what_comes_behind_a_cut() {
+    let mut kit = Kit::opted_out();
+    assert!(kit.push(0, 9, 2).unwrap().flushed);
+    kit.cut(40).unwrap();
+    assert!(!kit.push(40, 2, 3).unwrap().flushed, "a start would replay the cut");
+    kit.settle();
+    assert!(kit.push(60, 9, 3).unwrap().flushed);
+    let kit = kit.killed();
+    assert_eq!(kit.read(), [run(0, 40, 2), run(40, 150, 3)].concat());
+}

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by ending")]
 
 mod model {
+    pub(crate) mod follow;
     pub(crate) mod oracle;
     pub(crate) mod world;
 }
@@ -62,7 +63,32 @@ fn a_disk_that_fails_takes_the_directory_offline_and_loses_nothing() {
 }
 
 #[test]
+fn what_was_cut_off_never_comes_back_after_power_loss() {
+    explore("cuts, power loss", Plan { cuts: true, crashes: true, ..Plan::default() });
+}
+
+#[test]
+fn what_was_cut_off_never_comes_back_after_kills() {
+    explore("cuts, kill", Plan { cuts: true, kills: true, opted_out: true, ..Plan::default() });
+}
+
+#[test]
+fn what_was_cut_off_never_comes_back_without_hints() {
+    explore("cuts, hints", Plan { cuts: true, crashes: true, kills: true, drop_hints: true, ..Plan::default() });
+}
+
+#[test]
+fn a_cut_on_a_full_disk_loses_nothing_else() {
+    explore("cuts, full disk", Plan { cuts: true, full: true, kills: true, ..Plan::default() });
+}
+
+#[test]
+fn a_cut_on_a_failing_disk_loses_nothing_else() {
+    explore("cuts, failing disk", Plan { cuts: true, errors: true, crashes: true, ..Plan::default() });
+}
+
+#[test]
 fn one_seed_gives_one_history() {
-    let plan = Plan { crashes: true, kills: true, drop_hints: true, ..Plan::default() };
+    let plan = Plan { crashes: true, kills: true, drop_hints: true, cuts: true, ..Plan::default() };
     assert_eq!(World::new(7, plan).run(), World::new(7, plan).run());
 }

@@ -13,9 +13,10 @@ use crate::damage::Damage;
 use crate::disk::{DiskError, count};
 use crate::epochs::Epochs;
 use crate::journal::{Frame, Offline, SubmitError};
+use crate::partition::record::{BYTES_MAX, FILE, PartitionRecord};
 use crate::partition::{Io, Partition, State};
 use crate::segment::read::Reading;
-use crate::segment::{Kind, Segment, parse_name};
+use crate::segment::{Extent, Kind, Segment, parse_name};
 use crate::sum::{CHUNK_BYTES, RunningSum, SumId, entry_position};
 use crate::tail::TailBatch;
 
@@ -200,7 +201,11 @@ impl Partition {
             return Ok(Place { end, last: None });
         };
         let reading = Reading { pool: &self.shared.pool, place: &self.place, segment: &segment };
-        let (written, inside) = reading.extent_below(end)?;
+        let (written, inside) = match reading.extent_below(end) {
+            // Lost, which readers will find; or, while the journal is replayed, removed for a later cut.
+            Err(error) if error.is_not_found() => (Extent { end, ..segment.written }, None),
+            found => found?,
+        };
         Ok(Place { end: inside.unwrap_or(end), last: Some(Segment { written, ..segment }) })
     }
 
@@ -291,7 +296,7 @@ impl Partition {
     pub(crate) fn cut_files(self: &Arc<Self>, io: &mut Io, cut: PendingCut) -> Result<(), DiskError> {
         let mut bases = Vec::new();
         // A folder that is not this partition's, or not yet, has nothing of it.
-        if io.folder || self.read_record()?.is_some() {
+        if self.has_folder(io)? {
             self.remove_files(cut.files_from)?;
             let last = {
                 let state = self.state.lock();
@@ -311,13 +316,25 @@ impl Partition {
         Ok(())
     }
 
+    /// Whether there is a folder that this partition may change. While the journal is replayed it may be gone, or that of
+    /// a later partition of the same name.
+    fn has_folder(&self, io: &Io) -> Result<bool, DiskError> {
+        let disk = &self.shared.disk;
+        let bytes = disk.read_file(&format!("{}/{FILE}", self.place.folder), BYTES_MAX)?;
+        match bytes.map(|bytes| PartitionRecord::decode(&bytes)) {
+            Some(Ok(record)) => Ok(record.id == self.id()),
+            Some(Err(_)) | None if !io.folder => Ok(false),
+            Some(Err(_)) | None => match disk.list(&self.place.folder) {
+                Err(error) if error.is_not_found() => Ok(false),
+                listed => listed.map(|_| true),
+            },
+        }
+    }
+
     /// Removes every file of a segment that begins at `from` or behind, newest first, known or not.
     fn remove_files(&self, from: Offset) -> Result<(), DiskError> {
         let disk = &self.shared.disk;
-        let entries = match disk.list(&self.place.folder) {
-            Err(error) if error.is_not_found() => return Ok(()),
-            other => other?,
-        };
+        let entries = disk.list(&self.place.folder)?;
         let mut doomed: Vec<(Offset, Kind)> = entries.iter().filter_map(|entry| parse_name(&entry.name)).collect();
         doomed.retain(|(base, _)| *base >= from);
         doomed.sort_unstable_by(|a, b| b.cmp(a));

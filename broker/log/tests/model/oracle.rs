@@ -19,6 +19,15 @@ pub(crate) struct Given {
     pub(crate) sequence: Option<i32>,
 }
 
+impl Given {
+    fn epoch(&self) -> i32 {
+        i32::from_be_bytes(self.bytes[12..16].try_into().unwrap())
+    }
+}
+
+/// How many batches of a producer a log remembers.
+const REMEMBERED_MAX: usize = 5;
+
 /// One partition, as its clients know it.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
@@ -34,6 +43,10 @@ pub(crate) struct Memory {
     /// Next sequence number of the one idempotent producer, and its last batch.
     pub(crate) sequence: i32,
     pub(crate) last_sent: Option<(i64, Bytes)>,
+    /// How many of its batches the log still remembers.
+    pub(crate) remembered: usize,
+    /// While a cut is not acked: its frame, and what the log held before it.
+    pub(crate) before: Option<(Lsn, Box<Memory>)>,
 }
 
 impl Memory {
@@ -48,6 +61,55 @@ impl Memory {
             opted_out,
             sequence: 0,
             last_sent: None,
+            remembered: 0,
+            before: None,
+        }
+    }
+
+    /// A batch has its place.
+    pub(crate) fn give(&mut self, base: i64, given: Given) {
+        if let Some(sequence) = given.sequence {
+            self.sequence = sequence + 1;
+            self.last_sent = Some((base, given.bytes.clone()));
+            self.remembered = (self.remembered + 1).min(REMEMBERED_MAX);
+        }
+        self.given.insert(base, given);
+    }
+
+    /// Where the log must end if it is cut at `target`.
+    pub(crate) fn cut_at(&self, target: i64, start: i64) -> i64 {
+        let holder = self.given.iter().find(|(base, given)| **base < target && target < given.end);
+        holder.map_or(target, |(base, _)| *base).max(start)
+    }
+
+    /// The log was cut; either is right until that is acked.
+    pub(crate) fn cut(&mut self, end: i64, lsn: Lsn) {
+        self.before = Some((lsn, Box::new(Self { before: None, ..self.clone() })));
+        let idempotent = |memory: &Self| memory.given.values().filter(|given| given.sequence.is_some()).count();
+        let count = idempotent(self);
+        self.given.retain(|_, given| given.end <= end);
+        self.remembered = self.remembered.saturating_sub(count - idempotent(self));
+        self.find_last_sent();
+    }
+
+    /// The log began again, empty; either is right until that is acked.
+    pub(crate) fn start_over(&mut self, start: i64, lsn: Lsn) {
+        self.cut(0, lsn);
+        (self.start, self.asked_start, self.start_lsn) = (start, start, Lsn::default());
+    }
+
+    /// A batch that is gone is sent again under the same number. A log that has forgotten all of the producer's takes any.
+    fn find_last_sent(&mut self) {
+        let newest = self.given.iter().rfind(|(_, given)| given.sequence.is_some());
+        self.sequence = newest.and_then(|(_, given)| given.sequence).map_or(0, |sequence| sequence + 1);
+        self.last_sent = newest.map(|(base, given)| (*base, given.bytes.clone())).filter(|_| self.remembered > 0);
+    }
+
+    /// Nothing is promised any more.
+    pub(crate) fn forget_acks(&mut self) {
+        self.given.values_mut().for_each(|given| given.acked = false);
+        if let Some((_, before)) = &mut self.before {
+            before.forget_acks();
         }
     }
 
@@ -67,10 +129,43 @@ impl Memory {
         if self.start_lsn <= lsn {
             self.start = self.start.max(self.asked_start);
         }
+        match &mut self.before {
+            Some((cut, _)) if *cut <= lsn => self.before = None,
+            Some((_, before)) => before.ack(lsn),
+            None => {}
+        }
+    }
+
+    /// Whether a log after a start may be this one, as far as ends and batches tell.
+    fn is_like(&self, log: &Arc<Partition>) -> bool {
+        let (start, end) = (log.log_start().get(), log.log_end().get());
+        let starts = start >= self.start && start <= self.asked_start.max(self.start);
+        let ends = end >= self.acked_end() && end <= self.end().max(start);
+        let mut at = Offset::new(start);
+        while starts && ends && at.get() < end {
+            let Ok(read) = log.read(at, log.log_end(), 1 << 20, true) else { return false };
+            let same = Batches::new(whole(&read.chunks)).all(|batch| {
+                let batch = batch.expect("a read returns whole batches");
+                let given = self.given.get(&batch.header().base_offset);
+                given.is_some_and(|given| given.bytes == *batch.bytes())
+            });
+            if !same || read.bytes == 0 {
+                return false;
+            }
+            at = read.next;
+        }
+        starts && ends
     }
 
     /// After a start: what is there must be what was given, and everything acked must be there. Forgets what is gone.
     pub(crate) fn check_recovered(&mut self, log: &Arc<Partition>) {
+        // A cut that was not acked is there as a whole or not at all.
+        if let Some((_, before)) = self.before.take()
+            && !self.is_like(log)
+        {
+            let epoch = self.epoch;
+            *self = Self { epoch, ..*before };
+        }
         let (start, end) = (log.log_start().get(), log.log_end().get());
         assert!(start >= self.start, "{}: acked start {} went back to {start}", self.topic, self.start);
         assert!(start <= self.asked_start.max(self.start), "{}: start {start} was never asked for", self.topic);
@@ -81,11 +176,11 @@ impl Memory {
             given.acked = true; // it survived: it is durable now
         }
         (self.start, self.asked_start) = (start, start);
-        // A batch that was never acked and is gone is sent again under the same number.
-        let newest = self.given.iter().rfind(|(_, given)| given.sequence.is_some());
-        self.sequence = newest.and_then(|(_, given)| given.sequence).map_or(0, |sequence| sequence + 1);
-        self.last_sent = newest.map(|(base, given)| (*base, given.bytes.clone()));
+        let idempotent = self.given.values().filter(|given| given.sequence.is_some()).count();
+        self.remembered = self.remembered.min(idempotent);
+        self.find_last_sent();
         self.check_all(log);
+        self.check_epochs(log);
     }
 
     /// Reads the whole log in pieces of several sizes and compares.
@@ -104,6 +199,20 @@ impl Memory {
             assert_eq!(at, end);
         }
         assert!(matches!(log.read(end.plus(1), end.plus(2), 1, true), Err(ReadError::OutOfRange { .. })));
+    }
+
+    /// Epochs never decrease, and the log knows of each where it begins (R9).
+    fn check_epochs(&self, log: &Arc<Partition>) {
+        let mut newest = i32::MIN;
+        for (&base, given) in self.given.iter().filter(|(_, given)| given.end > log.log_start().get()) {
+            assert!(given.epoch() >= newest, "{}: epoch {} after {newest}", self.topic, given.epoch());
+            newest = given.epoch();
+            let at = log.epoch_at(Offset::new(base).max(log.log_start()));
+            assert_eq!(at, Some(LeaderEpoch::new(newest)), "{}: epoch at {base}", self.topic);
+        }
+        if newest >= 0 {
+            assert_eq!(log.last_epoch(), Some(LeaderEpoch::new(newest)), "{}", self.topic);
+        }
     }
 
     /// `bytes` must be batches that were given, from the one that holds `from` on, without a gap; returns their end.

@@ -1,7 +1,7 @@
 //! One history: random work on a data directory, random ends of it, and the model beside it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use ottla_log::disk::Disk;
 use ottla_log::disk::sim::{Random, SimDisk};
 use ottla_log::journal;
 use ottla_log::partition::{AppendContext, AppendError, Origin, Partition};
-use ottla_log::store::{Deaf, LogDir, Options, StoreError};
+use ottla_log::store::{LogDir, Observer, Options, StoreError, SyncedEnd};
 use ottla_wire::record::{BatchBuilder, BatchView, Compression};
 
 use super::oracle::{Given, Memory, placed, whole};
@@ -25,6 +25,20 @@ pub(crate) struct Plan {
     pub(crate) opted_out: bool,
     pub(crate) full: bool,
     pub(crate) errors: bool,
+    /// Logs are followers' too: they take batches of leaders, are cut, and start over.
+    pub(crate) cuts: bool,
+}
+
+/// Remembers what was reported as durable.
+#[derive(Debug, Default)]
+pub(crate) struct Heard(Mutex<Vec<SyncedEnd>>);
+
+impl Observer for Heard {
+    fn synced(&self, ends: &[SyncedEnd]) {
+        self.0.lock().unwrap().extend_from_slice(ends);
+    }
+
+    fn offline(&self, _reason: &str) {}
 }
 
 const BOOT: [u8; 16] = [1; 16];
@@ -41,6 +55,7 @@ pub(crate) struct World {
     pub(crate) deleted: BTreeMap<TopicPartition, (Lsn, bool)>,
     pub(crate) now: Instant,
     pub(crate) clock: i64,
+    pub(crate) heard: Arc<Heard>,
     topics: u8,
     /// What happened, for the determinism test.
     pub(crate) trace: Vec<String>,
@@ -61,9 +76,9 @@ pub(crate) fn config(opted_out: bool) -> LogConfig {
     }
 }
 
-pub(crate) fn options(seed: u64) -> Options {
+pub(crate) fn options(seed: u64, observer: Arc<dyn Observer>) -> Options {
     let mut numbers = Random::new(seed ^ 0x5eed);
-    let mut options = Options::new(Arc::new(Deaf), BOOT, Box::new(move || numbers.next()));
+    let mut options = Options::new(observer, BOOT, Box::new(move || numbers.next()));
     options.journal = journal::Options {
         file_bytes: 128 * 1024,
         first_file_bytes: 64 * 1024,
@@ -95,6 +110,7 @@ impl World {
             deleted: BTreeMap::new(),
             now: beginning(),
             clock: 1_000_000,
+            heard: Arc::default(),
             topics: 0,
             trace: Vec::new(),
         }
@@ -135,7 +151,7 @@ impl World {
             self.disk.stop_after(at); // a crash inside recovery
         }
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        let (dir, recovered) = match LogDir::open(disk, options(self.random.next())) {
+        let (dir, recovered) = match LogDir::open(disk, options(self.random.next(), self.heard.clone())) {
             Ok(opened) => opened,
             Err(error) if early => {
                 self.trace.push(format!("open failed: {error}"));
@@ -195,6 +211,11 @@ impl World {
     fn step(&mut self) -> bool {
         self.clock += i64::try_from(self.random.below(400)).unwrap();
         self.now += Duration::from_millis(self.random.below(30));
+        if self.plan.cuts
+            && let Some(done) = self.follow()
+        {
+            return done;
+        }
         match self.random.below(100) {
             0..=2 => self.create(),
             3..=69 => self.append(),
@@ -207,16 +228,16 @@ impl World {
         }
     }
 
-    fn dir(&self) -> &LogDir {
+    pub(crate) fn dir(&self) -> &LogDir {
         self.dir.as_ref().expect("a life has a directory")
     }
 
-    fn some_partition(&mut self) -> Option<TopicPartition> {
+    pub(crate) fn some_partition(&mut self) -> Option<TopicPartition> {
         let index = self.random.index(self.known.len());
         self.known.keys().nth(index).copied()
     }
 
-    fn log(&self, id: TopicPartition) -> Arc<Partition> {
+    pub(crate) fn log(&self, id: TopicPartition) -> Arc<Partition> {
         self.dir().partition(id).expect("a known partition is there")
     }
 
@@ -242,7 +263,7 @@ impl World {
         true
     }
 
-    fn batch(&mut self, producer: Option<i32>) -> BatchView {
+    pub(crate) fn batch(&mut self, producer: Option<i32>) -> BatchView {
         let mut builder = BatchBuilder::new(Compression::None);
         if let Some(sequence) = producer {
             builder = builder.producer(77, 0, sequence);
@@ -281,16 +302,12 @@ impl World {
                 let acked = opted_out && log.flushed_end() > appended.last;
                 let given = Given {
                     end: appended.last.get() + 1,
-                    bytes: bytes.clone(),
+                    bytes,
                     lsn: appended.lsn,
                     acked,
                     sequence: idempotent.then_some(sequence),
                 };
-                memory.given.insert(appended.base.get(), given);
-                if idempotent {
-                    memory.sequence += 1;
-                    memory.last_sent = Some((appended.base.get(), bytes));
-                }
+                memory.give(appended.base.get(), given);
                 true
             }
             Err(AppendError::Full | AppendError::NoSpace) => self.pump(),
@@ -403,10 +420,20 @@ impl World {
         self.pump() && self.dir().flush().is_ok()
     }
 
-    fn pump(&mut self) -> bool {
+    pub(crate) fn pump(&mut self) -> bool {
         let done = self.dir().pump(self.now).is_ok();
         self.acknowledge();
+        self.check_heard();
         done
+    }
+
+    /// What was reported as durable must be in the log.
+    pub(crate) fn check_heard(&self) {
+        for heard in std::mem::take(&mut *self.heard.0.lock().unwrap()) {
+            let Some(memory) = self.known.get(&heard.partition) else { continue };
+            let end = memory.end().max(memory.asked_start);
+            assert!(heard.end.get() <= end, "{}: {heard:?} was cut off, the log ends at {end}", memory.topic);
+        }
     }
 
     /// What is synced was acked to someone.
@@ -434,6 +461,7 @@ impl World {
     }
 
     fn end_life(&mut self) {
+        self.heard.0.lock().unwrap().clear();
         // What was deleted without an ack may come back or not; either is right, and it is deleted again by nobody.
         let power = self.plan.crashes && (!self.plan.kills || self.random.one_in(2)) || self.plan.errors;
         self.disk = if power { self.disk.crash() } else { self.disk.kill() };
@@ -446,9 +474,7 @@ impl World {
             self.drop_hints();
         }
         if power {
-            for memory in self.known.values_mut().filter(|memory| memory.opted_out) {
-                memory.given.values_mut().for_each(|given| given.acked = false);
-            }
+            self.known.values_mut().filter(|memory| memory.opted_out).for_each(Memory::forget_acks);
         }
     }
 

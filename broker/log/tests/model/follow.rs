@@ -27,7 +27,9 @@ impl World {
             self.log(id).begin_epoch(self.known[&id].leader_epoch()).unwrap();
         }
         let log = self.log(id);
-        let oldest = log.last_epoch().map_or(0, LeaderEpoch::get);
+        // A leader has the same batches before these, whether or not they are deleted here.
+        let before = self.known[&id].given.values().next_back();
+        let oldest = before.map_or(0, Given::epoch).max(log.last_epoch().map_or(0, LeaderEpoch::get));
         let newest = self.known[&id].epoch;
         let epoch = oldest + i32::try_from(self.random.below((newest - oldest + 1).unsigned_abs().into())).unwrap();
         let pushed = self.pushed(id, epoch);

@@ -20,7 +20,7 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    fn epoch(&self) -> i32 {
+    pub(crate) fn epoch(&self) -> i32 {
         i32::from_be_bytes(self.bytes[12..16].try_into().unwrap())
     }
 }
@@ -76,6 +76,11 @@ impl Memory {
         self.given.insert(base, given);
     }
 
+    /// How many batches of the idempotent producer there are.
+    fn produced(&self) -> usize {
+        self.given.values().filter(|given| given.sequence.is_some()).count()
+    }
+
     /// Where the log must end if it is cut at `target`.
     pub(crate) fn cut_at(&self, target: i64, start: i64) -> i64 {
         let holder = self.given.iter().find(|(base, given)| **base < target && target < given.end);
@@ -85,10 +90,9 @@ impl Memory {
     /// The log was cut; either is right until that is acked.
     pub(crate) fn cut(&mut self, end: i64, lsn: Lsn) {
         self.before = Some((lsn, Box::new(Self { before: None, ..self.clone() })));
-        let idempotent = |memory: &Self| memory.given.values().filter(|given| given.sequence.is_some()).count();
-        let count = idempotent(self);
+        let produced = self.produced();
         self.given.retain(|_, given| given.end <= end);
-        self.remembered = self.remembered.saturating_sub(count - idempotent(self));
+        self.remembered = self.remembered.saturating_sub(produced - self.produced());
         self.find_last_sent();
     }
 
@@ -171,13 +175,14 @@ impl Memory {
         assert!(start <= self.asked_start.max(self.start), "{}: start {start} was never asked for", self.topic);
         assert!(end >= self.acked_end(), "{}: acked up to {}, log ends at {end}", self.topic, self.acked_end());
         assert!(end <= self.end().max(start), "{}: given up to {}, log ends at {end}", self.topic, self.end());
+        let produced = self.produced();
         self.given.retain(|_, given| given.end <= end);
+        // At least so many: after a cut there may be none before them.
+        self.remembered = self.remembered.saturating_sub(produced - self.produced());
         for given in self.given.values_mut() {
             given.acked = true; // it survived: it is durable now
         }
         (self.start, self.asked_start) = (start, start);
-        let idempotent = self.given.values().filter(|given| given.sequence.is_some()).count();
-        self.remembered = self.remembered.min(idempotent);
         self.find_last_sent();
         self.check_all(log);
         self.check_epochs(log);

@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use ottla_core::config::TopicConfig;
-use ottla_core::metadata::{Image, Topic};
-use ottla_core::types::{BrokerId, PartitionIndex, TopicPartition};
+use ottla_core::metadata::{Image, Partition, Topic};
+use ottla_core::replica::{Assignment, Event, Peer};
+use ottla_core::types::{BrokerId, PartitionEpoch, PartitionIndex, TopicPartition};
 use ottla_log::store::{LogDir, StoreError};
 
 use crate::metadata::MetadataCell;
@@ -36,6 +37,10 @@ impl Applier {
     pub fn apply(&self, image: Arc<Image>) -> Result<(), StoreError> {
         let before = self.metadata.image();
         let delta = image.delta_since(&before);
+        let peers_changed = before.brokers() != image.brokers();
+        if peers_changed {
+            self.know_peers(&image);
+        }
         for topic in &delta.created {
             self.bring_up(&image, topic)?;
         }
@@ -47,6 +52,11 @@ impl Applier {
                 self.bring_up(&image, topic)?;
             }
         }
+        if peers_changed {
+            for replica in self.partitions.all().iter().filter(|replica| !replica.is_alone()) {
+                replica.handle(Event::PeersChanged);
+            }
+        }
         self.metadata.publish(Arc::clone(&image));
         for topic in &delta.deleted {
             self.delete(&before, *topic)?;
@@ -54,26 +64,51 @@ impl Applier {
         Ok(())
     }
 
+    /// Which run of each broker is registered, and whether it is admitted.
+    fn know_peers(&self, image: &Image) {
+        let mut host = self.partitions.hub().host.write();
+        for broker in image.brokers().values() {
+            // Who is about to stop is known to the controller, which refuses it.
+            let peer = Peer { incarnation: broker.incarnation, fenced: broker.fenced, draining: false };
+            host.on_peer(broker.id, peer);
+        }
+    }
+
     /// Has every partition of `topic` that belongs here serve under its present configuration and epoch.
     fn bring_up(&self, image: &Image, topic: &Arc<Topic>) -> Result<(), StoreError> {
         let config = TopicConfig::resolve(&topic.config, &self.metadata.config_under(image), topic.internal);
         let config = Arc::new(config);
         for (index, partition) in topic.indexed() {
-            if !partition.replicas.contains(&self.me) {
-                continue;
-            }
             let id = TopicPartition::new(topic.id, index);
-            if let Some(replica) = self.partitions.get(id) {
-                replica.configure(Arc::clone(&config));
-                replica.log.begin_epoch(partition.leader_epoch)?;
+            let known = self.partitions.get(id);
+            if !partition.replicas.contains(&self.me) {
+                if let Some(replica) = known {
+                    replica.assign(assignment(image, partition, &config));
+                }
                 continue;
             }
-            let log = match self.log.partition(id) {
-                Some(log) => log,
-                None => self.log.create(id, &topic.name, partition.leader_epoch)?,
+            let (replica, lost) = match known {
+                Some(replica) => {
+                    replica.configure(Arc::clone(&config));
+                    (replica, false)
+                }
+                None => {
+                    let found = self.log.partition(id);
+                    let lost = found.is_none() && had_been_here(self.me, partition);
+                    let log = match found {
+                        Some(log) => log,
+                        None => self.log.create(id, &topic.name, partition.leader_epoch)?,
+                    };
+                    (self.partitions.add(log, Arc::clone(&config)), lost)
+                }
             };
-            log.begin_epoch(partition.leader_epoch)?;
-            self.partitions.add(log, Arc::clone(&config));
+            // Followers append what the leader of this epoch has given its epoch to, and nothing newer.
+            replica.log.begin_epoch(partition.leader_epoch)?;
+            replica.assign(assignment(image, partition, &config));
+            if lost {
+                tracing::error!(partition = %id, "its log is not in the data directory any more");
+                replica.handle(Event::LogSuspect);
+            }
         }
         Ok(())
     }
@@ -97,4 +132,27 @@ impl Applier {
         }
         Ok(())
     }
+}
+
+/// What a replica is told of its partition.
+fn assignment(image: &Image, partition: &Partition, config: &TopicConfig) -> Assignment {
+    let run = |id: BrokerId| image.broker(id).map(|broker| (id, broker.incarnation));
+    let min = usize::try_from(config.min_insync_replicas).unwrap_or(1).clamp(1, partition.replicas.len().max(1));
+    Assignment {
+        leader: partition.leader.and_then(run),
+        leader_epoch: partition.leader_epoch,
+        partition_epoch: partition.partition_epoch,
+        replicas: partition.replicas.clone(),
+        isr: partition.isr.clone(),
+        elr: partition.elr.clone(),
+        min_insync: u16::try_from(min).unwrap_or(u16::MAX),
+        unclean: config.unclean_leader_election_enable,
+    }
+}
+
+/// Whether the metadata counts on a log of this broker that was begun before (R12). Where nobody else has a replica there
+/// is nobody to fill it again from, and what is served is what is here.
+fn had_been_here(me: BrokerId, partition: &Partition) -> bool {
+    let counts = partition.isr.contains(&me) || partition.elr.contains(&me);
+    counts && partition.replicas.len() > 1 && partition.partition_epoch > PartitionEpoch::default()
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ottla_coordination::Access;
 use ottla_core::config::{BrokerConfig, InvalidValue, UnknownKey, broker};
 use ottla_core::metadata::ExplicitConfig;
+use ottla_core::replica::Settings;
 use ottla_core::types::BrokerId;
 
 pub use listeners::{ListenerConfig, ListenerError};
@@ -29,6 +30,14 @@ pub enum ConfigError {
     /// More than one data directory.
     #[error("log.dirs names {0} directories; Ottla keeps one data directory per broker: name one")]
     SeveralDirectories(usize),
+    /// An address for other brokers cannot be read.
+    #[error("{key} is {text:?}; it must be host:port")]
+    Grpc {
+        /// `ottla.grpc.listener` or `ottla.grpc.advertised`.
+        key: &'static str,
+        /// What it holds.
+        text: String,
+    },
     /// The HTTP listener's address cannot be read.
     #[error("ottla.http.listener is {0:?}; it must be host:port, :port, or empty for none")]
     Http(String),
@@ -47,6 +56,8 @@ pub struct Config {
     listeners: Vec<ListenerConfig>,
     log_dir: PathBuf,
     http: Option<(String, u16)>,
+    grpc: Option<(String, u16)>,
+    grpc_advertised: Option<(String, u16)>,
 }
 
 impl Config {
@@ -67,7 +78,10 @@ impl Config {
         )?;
         let log_dir = data_directory(&values)?;
         let http = http_address(text(&broker::OTTLA_HTTP_LISTENER))?;
-        Ok((Self { id: BrokerId::new(id), listeners, log_dir, http, values }, unknown))
+        let grpc = grpc_address(&broker::OTTLA_GRPC_LISTENER, &values)?;
+        let grpc_advertised = grpc_address(&broker::OTTLA_GRPC_ADVERTISED, &values)?;
+        let id = BrokerId::new(id);
+        Ok((Self { id, listeners, log_dir, http, grpc, grpc_advertised, values }, unknown))
     }
 
     /// Every key of the file, for what changes at run time to be laid over.
@@ -93,6 +107,29 @@ impl Config {
     /// Host (empty for all addresses) and port of the HTTP listener, if there is one.
     pub fn http(&self) -> Option<(&str, u16)> {
         self.http.as_ref().map(|(host, port)| (host.as_str(), *port))
+    }
+
+    /// `ottla.grpc.listener`: host (empty for all addresses) and port for other brokers, if there are any.
+    pub fn grpc(&self) -> Option<(&str, u16)> {
+        let set = self.grpc.as_ref().map(|(host, port)| (host.as_str(), *port));
+        set.or_else(|| self.kubernetes().map(|_| ("", GRPC_PORT)))
+    }
+
+    /// `ottla.grpc.advertised`
+    pub fn grpc_advertised(&self) -> Option<(&str, u16)> {
+        self.grpc_advertised.as_ref().map(|(host, port)| (host.as_str(), *port))
+    }
+
+    /// `replica.lag.time.max.ms` and what else replicas are judged by.
+    pub fn replica_settings(&self) -> Settings {
+        let ms = self.values.long(&broker::REPLICA_LAG_TIME_MAX_MS).and_then(|ms| u64::try_from(ms).ok());
+        let defaults = Settings::default();
+        Settings { lag_max: ms.map_or(defaults.lag_max, Duration::from_millis), ..defaults }
+    }
+
+    /// `controlled.shutdown.enable`
+    pub fn controlled_shutdown(&self) -> bool {
+        self.values.boolean(&broker::CONTROLLED_SHUTDOWN_ENABLE)
     }
 
     /// `ottla.kubernetes.cluster`: where in Kubernetes the metadata lies, if it lies there.
@@ -158,6 +195,14 @@ fn data_directory(values: &BrokerConfig) -> Result<PathBuf, ConfigError> {
         [one] => Ok(PathBuf::from(one)),
         several => Err(ConfigError::SeveralDirectories(several.len())),
     }
+}
+
+/// Where brokers that are pods listen for each other.
+const GRPC_PORT: u16 = 9090;
+
+fn grpc_address(key: &'static ottla_core::config::Key, values: &BrokerConfig) -> Result<Option<(String, u16)>, ConfigError> {
+    let Some(text) = values.text(key).filter(|text| !text.is_empty()) else { return Ok(None) };
+    http_address(text).map_err(|_| ConfigError::Grpc { key: key.name, text: text.to_owned() })
 }
 
 fn http_address(text: &str) -> Result<Option<(String, u16)>, ConfigError> {

@@ -1,14 +1,19 @@
-//! The controller as the rest of the broker sees it: starting it, and asking it.
+//! The controller as the rest of the broker sees it: starting it, following another broker's, and asking it.
 //!
-//! Owns the way into a cluster: the documents of a new one, claiming, registering this broker's run (which the data
-//! directory records, durably, before anything is served), and being admitted. Every change of metadata goes through
-//! `Handle`; what it answers is durable and served here.
+//! Owns the way into a cluster: the documents of a new one, registering this broker's run (which the data directory
+//! records, durably, before anything is served), and being admitted, by whichever broker decides. Every change of metadata
+//! goes through `Handle`; what it answers is durable and served here.
 
 mod codes;
 mod copies;
 mod handle;
+mod io;
+mod ledger;
+mod link;
 mod producer_ids;
+mod questions;
 mod remote;
+mod service;
 mod shell;
 
 use std::collections::BTreeMap;
@@ -18,10 +23,15 @@ use std::time::Duration;
 use ottla_coordination::{Coordination, Embedded, Holder, Unavailable};
 use ottla_core::config::BrokerConfig;
 use ottla_core::controller::error::{RegisterError, Standing};
-use ottla_core::controller::{Config, DocumentId, FeatureRange, Machine, Registration, SessionId, Tuning, document};
+use ottla_core::controller::{
+    Config, DocumentId, FeatureRange, Machine, Registered, Registration, SessionId, Tuning, document,
+};
 use ottla_core::metadata::{Endpoint, Image};
+use ottla_core::replica::View;
 use ottla_core::types::{BrokerId, ClusterId, DirectoryId, Incarnation};
 use ottla_log::store::Observer;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,14 +42,21 @@ use crate::clock::Clock;
 use crate::data::Data;
 use crate::metadata::MetadataCell;
 use crate::partitions::Partitions;
+use crate::transport;
 
 pub use codes::{AlteredResource, alter_config_code, create_partitions_code, create_topic_code, delete_topic_code};
 pub use copies::{Copies, CopiesError};
 pub use handle::{Handle, explicit, fresh_topic_id};
+pub use ledger::Site;
+pub use link::GRPC;
 pub use remote::{Initialized, Remote, initialize};
-pub use shell::Site;
+pub use service::Shared;
 
-use shell::{Parts, Progress, Shell};
+use io::{Io, Tools};
+use ledger::Ledger;
+use link::{Ground, Link};
+use service::{Heard, Service};
+use shell::{Parts, Shell, Stage};
 
 /// The lease of a cluster that has one process to itself.
 const LEASE: &str = "controller";
@@ -47,6 +64,10 @@ const LEASE: &str = "controller";
 const LEASE_TERM: Duration = Duration::from_secs(10);
 /// Questions that wait for the controller's thread.
 const QUEUE: usize = 1024;
+/// How soon whoever is asked in vain is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// For how long an id may be taken by a run that is still believed to be alive, before this one gives up.
+const ALIVE_MAX: u32 = 150;
 
 /// Why the controller did not start.
 #[derive(Debug, thiserror::Error)]
@@ -122,26 +143,42 @@ pub struct Setup {
     pub copies: Copies,
     /// What is done with images.
     pub site: Box<dyn Site>,
+    /// This broker's replicas.
+    pub partitions: Arc<Partitions>,
+    /// Where other brokers connect, and what they are told; without it, there are none.
+    pub grpc: Option<(TcpListener, Endpoint)>,
     /// Time.
     pub clock: Clock,
 }
 
-/// Starts the controller of a broker that keeps its cluster's metadata in its own data directory, or where `remote` says.
+/// Where metadata lies, and what of it is this broker's business.
+pub struct Place {
+    /// In Kubernetes.
+    pub remote: Option<Remote>,
+    /// In the data directory of another broker of this process.
+    pub shared: Option<Arc<dyn Coordination>>,
+    /// Where other brokers connect, and what they are told.
+    pub grpc: Option<(TcpListener, Endpoint)>,
+}
+
+/// Starts the controller of a broker that keeps its cluster's metadata in its own data directory, or where `place` says.
+/// Also returns the store.
 ///
 /// # Errors
 /// [`StartError`], a sentence for whoever started the broker.
 pub async fn start(
     config: &crate::config::Config,
-    remote: Option<Remote>,
+    place: Place,
     endpoints: Vec<(String, Endpoint)>,
     data: &Arc<Data>,
-    site: Box<dyn Site>,
+    (site, partitions): (Box<dyn Site>, &Arc<Partitions>),
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
-) -> Result<Handle, StartError> {
-    let (coordination, created_elsewhere): (Arc<dyn Coordination>, _) = match remote {
-        Some(remote) => (remote.coordination, Some(remote.name)),
-        None => {
+) -> Result<(Handle, Arc<dyn Coordination>), StartError> {
+    let (coordination, created_elsewhere): (Arc<dyn Coordination>, _) = match (place.remote, place.shared) {
+        (Some(remote), _) => (remote.coordination, Some(remote.name)),
+        (None, Some(shared)) => (shared, None),
+        (None, None) => {
             let table = data.take_metadata().ok_or(StartError::InUse)?;
             (Arc::new(blocking(move || Embedded::new(table)).await?), None)
         }
@@ -157,15 +194,17 @@ pub async fn start(
         cluster: identity.cluster,
         directory: identity.directory,
         recorded: identity.incarnation,
-        coordination,
+        coordination: Arc::clone(&coordination),
         created_elsewhere,
         copies,
         site,
+        partitions: Arc::clone(partitions),
+        grpc: place.grpc,
         clock: Clock,
     };
     let data = Arc::clone(data);
     let record = move |run| data.set_incarnation(run).map_err(|error| error.to_string());
-    run(setup, record, shutdown, tasks).await
+    Ok((run(setup, record, shutdown, tasks).await?, coordination))
 }
 
 /// This broker's partitions, to be brought in line with images, which come into force in `metadata`.
@@ -182,6 +221,10 @@ struct Here {
 impl Site for Here {
     fn apply(&mut self, image: Arc<Image>) -> Result<(), String> {
         self.applier.apply(image).map_err(|error| error.to_string())
+    }
+
+    fn viewed(&mut self, view: View) {
+        self.partitions.hub().host.write().on_view(view);
     }
 
     fn fail(&mut self, reason: &str) {
@@ -208,27 +251,26 @@ where
     let created_elsewhere = setup.created_elsewhere.clone();
     blocking(move || init(&*coordination, cluster, recorded, created_elsewhere)).await?;
 
+    let mut endpoints: BTreeMap<_, _> = setup.endpoints.iter().cloned().collect();
+    endpoints.extend(setup.grpc.as_ref().map(|(_, endpoint)| (GRPC.to_owned(), endpoint.clone())));
     let registration = Registration {
         broker: setup.me,
         cluster: setup.cluster,
         standing: Standing { directory: setup.directory, incarnation: setup.recorded },
         rack: setup.rack.clone(),
-        endpoints: setup.endpoints.iter().cloned().collect::<BTreeMap<_, _>>(),
+        endpoints,
         features: FeatureRange::SUPPORTED,
         unclean_stop: false,
         suspect: Vec::new(),
     };
-    let (handle, mut progress) = spawn(setup, shutdown, tasks);
-    let leading = progress.wait_for(|progress| *progress != Progress::Waiting).await;
-    match leading.map(|progress| progress.clone()) {
-        Ok(Progress::Leading) => {}
-        Ok(Progress::Halted(why)) => return Err(StartError::Halted(why)),
-        Ok(Progress::Waiting) | Err(_) => return Err(StartError::Halted("the controller's thread ended".to_owned())),
-    }
+    let partitions = Arc::clone(&setup.partitions);
+    let started = spawn(setup, shutdown, tasks);
     let me = registration.broker;
-    let registered = handle.register(registration).await?;
+    let registered = started.register(registration, shutdown).await?;
     let run = registered.incarnation;
     blocking(move || record(run)).await.map_err(|reason| StartError::Record { run, reason })?;
+    started.ground.standing.lock().incarnation = run;
+    partitions.hub().begin_run(run);
     if !registered.trusted {
         tracing::warn!(
             %run,
@@ -236,12 +278,68 @@ where
              partition that existed before until it has caught up, or unclean.leader.election.enable allows the loss"
         );
     }
-    handle.admit(me, run).await?;
-    Ok(handle)
+    started.admit(me, run, shutdown).await?;
+    let ledger = Arc::clone(&started.ledger);
+    blocking(move || ledger.lock().admit()).await;
+    tasks.spawn(report_deleted(started.handle.clone(), me, Arc::clone(&started.ledger), shutdown.clone()));
+    tasks.spawn(questions::run(started.handle.clone(), partitions, shutdown.clone()));
+    Ok(started.handle)
 }
 
-/// The controller's thread; it ends with the last handle, or when the broker stops.
-fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> (Handle, watch::Receiver<Progress>) {
+/// A controller that runs, and the line to another one's.
+struct Started {
+    handle: Handle,
+    stage: watch::Receiver<Stage>,
+    ledger: Arc<Mutex<Ledger>>,
+    ground: Ground,
+}
+
+impl Started {
+    /// Asks whoever decides, until somebody does.
+    async fn register(
+        &self,
+        registration: Registration,
+        shutdown: &CancellationToken,
+    ) -> Result<Registered, StartError> {
+        let mut alive = 0;
+        loop {
+            match self.handle.register(registration.clone()).await {
+                Ok(registered) => return Ok(registered),
+                Err(RegisterError::NotController(_)) => {}
+                // What is left of the run before: its stream is about to be found closed.
+                Err(RegisterError::Alive { .. }) if alive < ALIVE_MAX => alive += 1,
+                Err(error) => return Err(error.into()),
+            }
+            self.again(shutdown).await?;
+        }
+    }
+
+    async fn admit(&self, me: BrokerId, run: Incarnation, shutdown: &CancellationToken) -> Result<(), StartError> {
+        loop {
+            match self.handle.admit(me, run).await {
+                Ok(()) => return Ok(()),
+                Err(RegisterError::NotController(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.again(shutdown).await?;
+        }
+    }
+
+    async fn again(&self, shutdown: &CancellationToken) -> Result<(), StartError> {
+        if let Stage::Halted(why) = &*self.stage.borrow() {
+            return Err(StartError::Halted(why.clone()));
+        }
+        if shutdown.is_cancelled() {
+            return Err(StartError::Halted("the broker is told to stop".to_owned()));
+        }
+        let mut stage = self.stage.clone();
+        let _changed_or_time = tokio::time::timeout(ASK_AGAIN, stage.changed()).await;
+        Ok(())
+    }
+}
+
+/// The controller's threads; they end when the broker stops.
+fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> Started {
     let session = SessionId(Uuid::new_v4().into_bytes());
     let machine = Machine::new(Config {
         me: setup.me,
@@ -252,23 +350,95 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> (Ha
         floor: setup.copies.floor(),
         tuning: Tuning::default(),
     });
-    let (progress, watched) = watch::channel(Progress::Waiting);
-    let (asks, asked) = mpsc::channel(QUEUE);
-    let shell = Shell::new(Parts {
-        me: setup.me,
-        clock: setup.clock,
-        coordination: setup.coordination,
+    let address = setup.grpc.as_ref().map(|(_, endpoint)| format!("{}:{}", endpoint.host, endpoint.port));
+    let holder = Holder(link::holder(setup.me, &format!("{session:?}"), address.as_deref()));
+    let ledger = Arc::new(Mutex::new(Ledger::new(setup.me, setup.cluster, setup.copies, setup.site)));
+    let (stage, staged) = watch::channel(Stage::Waiting);
+    let (shell, inputs) = mpsc::channel(QUEUE);
+    let (events, store) = mpsc::unbounded_channel();
+    let tools = Tools {
+        coordination: Arc::clone(&setup.coordination),
         lease: LEASE.to_owned(),
-        holder: Holder(format!("{}/{session:?}", setup.me)),
-        copies: setup.copies,
+        holder,
         session,
-        site: setup.site,
-        progress,
-        machine,
+        ledger: Arc::clone(&ledger),
+        events,
+    };
+    let standing = Standing { directory: setup.directory, incarnation: setup.recorded };
+    let ground = Ground { me: setup.me, cluster: setup.cluster, standing: Arc::new(Mutex::new(standing)) };
+    let heard = Arc::new(Heard::default());
+    let service = Service {
+        stage: staged.clone(),
+        shell: shell.clone(),
+        ledger: Arc::clone(&ledger),
+        heard: Arc::clone(&heard),
+        clock: setup.clock,
+    };
+    let me = transport::Me {
+        cluster: setup.cluster,
+        id: setup.me,
+        partitions: Arc::clone(&setup.partitions),
+        clock: setup.clock,
+    };
+    let link = setup.grpc.map(|(socket, _)| {
+        tasks.spawn(transport::serve(socket, me, Shared(Arc::new(service)), shutdown.clone()));
+        let (asks, asked) = mpsc::channel(QUEUE);
+        let (intake, taken) = mpsc::unbounded_channel();
+        let link = Link {
+            ground: ground.clone(),
+            coordination: setup.coordination,
+            lease: LEASE.to_owned(),
+            ledger: Arc::clone(&ledger),
+            hub: Arc::clone(setup.partitions.hub()),
+            heard,
+            stage: staged.clone(),
+            shell: shell.clone(),
+            intake,
+            asks: asked,
+            clock: setup.clock,
+        };
+        let (ledger, shell) = (Arc::clone(&ledger), shell.clone());
+        tasks.spawn_blocking(move || link::take_in(taken, &ledger, &shell));
+        link_thread(link, shutdown, tasks);
+        asks
     });
+    let handle = Handle::new(shell, link, staged.clone(), setup.config);
+    let io = Io::start(tools, tasks);
+    let shell = Shell::new(Parts { clock: setup.clock, io, store, ledger: Arc::clone(&ledger), stage, machine });
     let (runtime, shutdown) = (tokio::runtime::Handle::current(), shutdown.clone());
-    tasks.spawn_blocking(move || shell.run(&runtime, &shutdown, asked));
-    (Handle::new(asks, setup.config), watched)
+    tasks.spawn_blocking(move || shell.run(&runtime, &shutdown, inputs));
+    Started { handle, stage: staged, ledger, ground }
+}
+
+/// Signs of life have a thread and a runtime of their own: however busy the others are, they leave in time.
+fn link_thread(link: Link, shutdown: &CancellationToken, tasks: &TaskTracker) {
+    let shutdown = shutdown.clone();
+    tasks.spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(link.run(shutdown)),
+            Err(error) => tracing::error!(%error, "no runtime for the line to the controller"),
+        }
+    });
+}
+
+/// What a tombstone stood for is gone from here: whoever decides is told.
+async fn report_deleted(handle: Handle, me: BrokerId, ledger: Arc<Mutex<Ledger>>, shutdown: CancellationToken) {
+    let changed = Arc::clone(&ledger.lock().changed);
+    loop {
+        let known = Arc::clone(&ledger);
+        let topics = blocking(move || known.lock().deleted()).await;
+        if !topics.is_empty() && !handle.replicas_deleted(me, topics.clone()).await {
+            let known = Arc::clone(&ledger);
+            blocking(move || known.lock().not_reported(&topics)).await;
+            tokio::time::sleep(ASK_AGAIN * 10).await;
+            continue;
+        }
+        tokio::select! {
+            () = changed.notified() => {}
+            () = shutdown.cancelled() => return,
+        }
+    }
 }
 
 /// Creates a new cluster's documents, once, where that is a broker's business. Documents that vanished are never made up

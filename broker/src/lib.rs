@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod node;
 pub mod partitions;
 pub mod server;
+pub mod transport;
 
 mod process;
 

@@ -22,11 +22,20 @@ pub struct Found {
     pub leader: BrokerId,
     /// The epoch of that leadership.
     pub leader_epoch: LeaderEpoch,
-    /// Members of the in-sync replica set.
-    pub in_sync: usize,
 }
 
 impl Found {
+    /// Whether somebody confirmed lately that this broker still leads (R13).
+    ///
+    /// # Errors
+    /// NOT_LEADER_OR_FOLLOWER.
+    pub fn confirmed(&self) -> Result<(), ErrorCode> {
+        if self.replica.is_alone() {
+            return Ok(());
+        }
+        self.replica.admit_fetch().map(drop).map_err(|_refusal| ErrorCode::NOT_LEADER_OR_FOLLOWER)
+    }
+
     /// Compares the leader epoch that a client knows (−1 for none) with the one in force (KIP-320).
     ///
     /// # Errors
@@ -68,6 +77,5 @@ fn found(node: &Node, topic: &Arc<Topic>, index: i32) -> Result<Found, ErrorCode
         return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
     let replica = node.partitions.get(TopicPartition::new(topic.id, index)).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
-    let in_sync = partition.isr.len();
-    Ok(Found { topic: Arc::clone(topic), replica, leader, leader_epoch: partition.leader_epoch, in_sync })
+    Ok(Found { topic: Arc::clone(topic), replica, leader, leader_epoch: partition.leader_epoch })
 }

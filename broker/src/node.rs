@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ottla_coordination::Coordination;
 use ottla_core::limits;
 use ottla_core::metadata::Endpoint;
 use ottla_core::types::BrokerId;
@@ -22,17 +23,21 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::cold::ColdReads;
 use crate::config::Config;
-use crate::controller::Remote;
+use crate::controller::{Place, Remote};
 use crate::handlers::fetch::Sessions;
 use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
-use crate::partitions::Partitions;
+use crate::partitions::{self, Partitions};
 use crate::server::admission::Budget;
 use crate::server::listener::{self, BindError, Bound, Connections};
-use crate::{controller, data, groups, http, logging};
+use crate::{controller, data, groups, http, logging, transport};
 
 /// How long connections get to finish what they are at when the broker stops.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long leaderships get to move to others.
+const HAND_OVER_MAX: Duration = Duration::from_secs(10);
+/// How often it is asked whether they have.
+const HAND_OVER_LOOK: Duration = Duration::from_millis(50);
 
 /// A broker that runs, as its handlers see it.
 pub struct Node {
@@ -99,6 +104,8 @@ pub struct Running {
     pub listeners: Vec<(String, SocketAddr)>,
     /// Where HTTP is served.
     pub http: Option<SocketAddr>,
+    /// Where the cluster's metadata lies, for brokers of the same process.
+    pub coordination: Arc<dyn Coordination>,
     tasks: TaskTracker,
     data: Arc<data::Data>,
 }
@@ -126,21 +133,45 @@ impl Running {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_beside(config, None).await
+    }
+
+    /// As [`Self::start`], for a broker whose cluster's metadata lies where another broker of this process has it.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_beside(config: Config, shared: Option<Arc<dyn Coordination>>) -> Result<Self, StartError> {
         let clock = Clock;
         let mut bound = Vec::new();
         for listener in config.listeners() {
             bound.push(listener::bind(listener).await?);
         }
         let http = bind_http(&config).await?;
-        let partitions = Arc::new(Partitions::default());
+        let grpc = bind_grpc(&config, &bound).await?;
+        let partitions = Arc::new(Partitions::new(config.id(), config.replica_settings()));
         let remote = remote(&config).await?;
         let cluster = remote.as_ref().and_then(|remote| remote.cluster);
         let data = Arc::new(data::open(&config, cluster, Arc::clone(&partitions)).await?);
         let metadata = Arc::new(MetadataCell::new(data.identity().cluster, config.id(), config.values().clone()));
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
+        partitions.hub().ready(&data.log, tokio::runtime::Handle::current());
+        tasks.spawn(partitions::ring(Arc::clone(&partitions), shutdown.clone()));
+        let me = transport::Me {
+            cluster: data.identity().cluster,
+            id: config.id(),
+            partitions: Arc::clone(&partitions),
+            clock,
+        };
+        if grpc.is_some() {
+            tasks.spawn(transport::dial(me, Arc::clone(&metadata), shutdown.clone()));
+            tasks.spawn(transport::solicit(Arc::clone(&partitions), shutdown.clone()));
+        }
         let site = controller::here(config.id(), &data, &partitions, &metadata);
-        let controller = controller::start(&config, remote, endpoints(&bound), &data, site, &shutdown, &tasks).await?;
+        let place = Place { remote, shared, grpc };
+        let site = (site, &partitions);
+        let started = controller::start(&config, place, endpoints(&bound), &data, site, &shutdown, &tasks).await;
+        let (controller, coordination) = started.inspect_err(|_| shutdown.cancel())?;
         let groups = groups::start(&config, &data, &partitions, &metadata, &controller, &shutdown, &tasks).await?;
         let metrics = Arc::new(Metrics::new());
         let seed = i32::try_from(data::random() >> 33).unwrap_or(0);
@@ -173,17 +204,41 @@ impl Running {
         tasks.spawn(retain(Arc::clone(&node)));
         tasks.spawn(logging::follow(Arc::clone(&node.metadata), node.shutdown.clone()));
         node.ready.store(true, Ordering::Release);
-        Ok(Self { node, listeners, http: http_address, tasks, data })
+        Ok(Self { node, listeners, http: http_address, coordination, tasks, data })
     }
 
     /// Stops: no more connections, what is under way finishes, everything is on disk.
     pub async fn stop(self) {
+        self.hand_over().await;
         self.node.shutdown.cancel();
         self.tasks.close();
         if timeout(DRAIN, self.tasks.wait()).await.is_err() {
             tracing::warn!(tasks = self.tasks.len(), "some work did not finish in time and is dropped");
         }
         self.data.close().await;
+    }
+}
+
+impl Running {
+    /// Controlled shutdown: leaderships move first, so that clients hardly notice (L1).
+    async fn hand_over(&self) {
+        let others = self.node.metadata.image().brokers().values().filter(|broker| !broker.fenced).count() > 1;
+        if !others || !self.node.config.controlled_shutdown() {
+            return;
+        }
+        let hub = self.node.partitions.hub();
+        hub.drain();
+        let moved = async {
+            loop {
+                match self.node.controller.may_stop(self.node.id(), hub.run()).await {
+                    Some(true) => return,
+                    Some(false) | None => tokio::time::sleep(HAND_OVER_LOOK).await,
+                }
+            }
+        };
+        if timeout(HAND_OVER_MAX, moved).await.is_err() {
+            tracing::warn!("stopping although some partitions still need this broker");
+        }
     }
 }
 
@@ -196,6 +251,25 @@ async fn remote(config: &Config) -> Result<Option<Remote>, StartError> {
         return Err(controller::StartError::NotInitialized(remote.name).into());
     }
     Ok(Some(remote))
+}
+
+/// Binds where other brokers connect, and says what they are told.
+async fn bind_grpc(config: &Config, bound: &[Bound]) -> Result<Option<(TcpListener, Endpoint)>, BindError> {
+    let Some((host, port)) = config.grpc() else { return Ok(None) };
+    let host = if host.is_empty() { "0.0.0.0" } else { host };
+    let failed = |source| BindError {
+        name: "ottla.grpc.listener".to_owned(),
+        address: format!("{host}:{port}"),
+        port,
+        source,
+    };
+    let socket = TcpListener::bind((host, port)).await.map_err(failed)?;
+    let local = socket.local_addr().map_err(failed)?;
+    let told = config.grpc_advertised();
+    let own = bound.first().map(|bound| bound.listener.advertised_host.clone());
+    let host = told.map(|(host, _)| host.to_owned()).filter(|host| !host.is_empty()).or(own);
+    let port = told.map(|(_, port)| port).filter(|port| *port != 0).unwrap_or(local.port());
+    Ok(Some((socket, Endpoint { host: host.unwrap_or_else(|| local.ip().to_string()), port })))
 }
 
 async fn bind_http(config: &Config) -> Result<Option<TcpListener>, BindError> {

@@ -1,16 +1,16 @@
-//! The partitions that this broker serves, and who waits for them.
+//! The partitions that this broker holds replicas of, and who waits for them.
 //!
-//! Owns the high watermark of every local replica and the waking of long polls. While a partition has one replica its
-//! high watermark is the log's promised end (R4 with one member); replication adds the other members here. Must never
-//! let a high watermark go back (R10), nor visit a partition that did not change.
+//! Owns every local replica: its log, the machine that decides about it, the high watermark as consumers see it and the
+//! waking of long polls. Must never let a high watermark go back (R10), nor visit a partition that did not change.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use ottla_core::config::TopicConfig;
-use ottla_core::types::{Offset, TopicPartition};
+use ottla_core::replica::{Event, Replica as Machine, Settings};
+use ottla_core::types::{BrokerId, Offset, TopicPartition};
 use ottla_log::partition::Partition;
 use ottla_log::store::{Observer, SyncedEnd};
 use parking_lot::{Mutex, RwLock};
@@ -18,7 +18,18 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+mod hub;
 mod log_config;
+mod peers;
+mod seat;
+mod timers;
+
+pub use hub::{Hub, Question};
+pub use peers::{Outbox, Peer, Ready};
+pub use seat::{PUSH_BYTES_MAX, Pushing, Received};
+pub use timers::run as ring;
+
+use seat::Seat;
 
 /// A fetch that waits until enough bytes have come to any of its partitions.
 #[derive(Debug)]
@@ -63,16 +74,42 @@ impl Drop for Waiting {
 pub struct Replica {
     /// The records.
     pub log: Arc<Partition>,
+    hub: Arc<Hub>,
     config: ArcSwap<TopicConfig>,
     high_watermark: AtomicI64,
     waiters: Mutex<SmallVec<[Arc<FetchWait>; 1]>>,
+    /// Told whenever the high watermark moves.
+    followed: OnceLock<Arc<Notify>>,
+    alone: AtomicBool,
+    seat: Mutex<Seat>,
 }
 
 impl Replica {
-    fn new(log: Arc<Partition>, config: Arc<TopicConfig>) -> Arc<Self> {
-        let high_watermark = AtomicI64::new(log.flushed_end().get());
+    fn new(log: Arc<Partition>, config: Arc<TopicConfig>, hub: Arc<Hub>) -> Arc<Self> {
+        // What is committed is learnt from the leader; the log's start is, for certain.
+        let start = log.log_start();
+        let machine = Machine::new(log.id(), log.flushed_end(), start);
         log.configure(log_config::of(&config));
-        Arc::new(Self { log, config: ArcSwap::new(config), high_watermark, waiters: Mutex::default() })
+        Arc::new(Self {
+            log,
+            hub,
+            config: ArcSwap::new(config),
+            high_watermark: AtomicI64::new(start.get()),
+            waiters: Mutex::default(),
+            followed: OnceLock::new(),
+            alone: AtomicBool::new(false),
+            seat: Mutex::new(Seat::new(machine)),
+        })
+    }
+
+    /// Whether no other broker holds a replica of it.
+    pub fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Acquire)
+    }
+
+    /// Has `notify` told whenever the high watermark moves; one at a time.
+    pub fn follow(&self, notify: &Arc<Notify>) {
+        let _already = self.followed.set(Arc::clone(notify));
     }
 
     /// The topic's configuration in force.
@@ -108,6 +145,9 @@ impl Replica {
 
     fn advance(&self, end: Offset, bytes: u64) {
         self.high_watermark.fetch_max(end.get(), Ordering::AcqRel);
+        if let Some(followed) = self.followed.get() {
+            followed.notify_one();
+        }
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         for wait in self.waiters.lock().iter() {
             wait.add(bytes);
@@ -116,14 +156,30 @@ impl Replica {
 }
 
 /// All partitions of this broker, by topic id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Partitions {
+    hub: Arc<Hub>,
     replicas: RwLock<HashMap<TopicPartition, Arc<Replica>>>,
     offline: CancellationToken,
     offline_reason: OnceLock<String>,
 }
 
 impl Partitions {
+    /// None yet, on broker `me`.
+    pub fn new(me: BrokerId, settings: Settings) -> Self {
+        Self {
+            hub: Arc::new(Hub::new(me, settings)),
+            replicas: RwLock::default(),
+            offline: CancellationToken::new(),
+            offline_reason: OnceLock::new(),
+        }
+    }
+
+    /// What they share.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
     /// The replica of `id`, if this broker has one.
     pub fn get(&self, id: TopicPartition) -> Option<Arc<Replica>> {
         self.replicas.read().get(&id).cloned()
@@ -132,10 +188,10 @@ impl Partitions {
     /// Takes a partition's log into service.
     pub fn add(&self, log: Arc<Partition>, config: Arc<TopicConfig>) -> Arc<Replica> {
         let id = log.id();
-        let replica = Replica::new(log, config);
+        let replica = Replica::new(log, config, Arc::clone(&self.hub));
         self.replicas.write().insert(id, Arc::clone(&replica));
         // What was synced between reading the end and the insertion has told nobody.
-        replica.advance(replica.log.flushed_end(), 0);
+        replica.handle(Event::Flushed(replica.log.flushed_end()));
         replica
     }
 
@@ -177,7 +233,7 @@ impl Observer for Partitions {
         let replicas = self.replicas.read();
         for synced in ends {
             if let Some(replica) = replicas.get(&synced.partition) {
-                replica.advance(synced.end, synced.bytes);
+                replica.on_synced(synced.bytes);
             }
         }
     }
@@ -186,8 +242,9 @@ impl Observer for Partitions {
         tracing::error!(reason, "data directory is offline: no record is accepted until the broker is restarted");
         let _first_reason_stays = self.offline_reason.set(reason.to_owned());
         self.offline.cancel();
-        for replica in self.replicas.read().values() {
+        for replica in self.all() {
             replica.wake();
+            replica.abandon();
         }
     }
 }

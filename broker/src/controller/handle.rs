@@ -11,24 +11,28 @@ use ottla_core::controller::error::{
     AlterConfigError, CreatePartitionsError, CreateTopicError, DeleteTopicError, NotController, RegisterError,
 };
 use ottla_core::controller::{
-    Answer, ConfigChange, ConfigTarget, Growth, NewTopic, ProducerIdBlock, Registered, Registration, Request, TopicRef,
+    Answer, ConfigChange, ConfigTarget, Growth, NewTopic, ProducerIdBlock, Registered, Registration, Request,
+    TopicRef,
 };
 use ottla_core::metadata::{ExplicitConfig, Topic};
 use ottla_core::types::{BrokerId, Incarnation, ProducerId, TopicId};
 use ottla_wire::ErrorCode;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::codes::create_topic_code;
 use super::producer_ids::ProducerIds;
-use super::shell::Ask;
+use super::shell::{Ask, Input, Stage};
 
 const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
-/// A way to ask the controller. Cheap to clone; the controller ends with the last one.
+/// A way to ask the controller, be it here or on another broker. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
-    asks: mpsc::Sender<Ask>,
+    shell: mpsc::Sender<Input>,
+    /// To another broker's controller, while this process does not decide.
+    link: Option<mpsc::Sender<Ask>>,
+    stage: watch::Receiver<Stage>,
     config: Arc<BrokerConfig>,
     producer_ids: Arc<Mutex<ProducerIds>>,
 }
@@ -49,14 +53,30 @@ fn each<T, E: From<NotController>>(count: usize) -> Vec<Result<T, E>> {
 }
 
 impl Handle {
-    pub(super) fn new(asks: mpsc::Sender<Ask>, config: BrokerConfig) -> Self {
-        Self { asks, config: Arc::new(config), producer_ids: Arc::default() }
+    pub(super) fn new(
+        shell: mpsc::Sender<Input>,
+        link: Option<mpsc::Sender<Ask>>,
+        stage: watch::Receiver<Stage>,
+        config: BrokerConfig,
+    ) -> Self {
+        Self { shell, link, stage, config: Arc::new(config), producer_ids: Arc::default() }
     }
 
-    async fn ask(&self, request: Request) -> Option<Answer> {
+    /// Asks whoever decides; `None` if that is nobody, or the answer was lost.
+    pub(super) async fn ask(&self, request: Request) -> Option<Answer> {
         let (reply, answer) = oneshot::channel();
-        self.asks.send(Ask { request, reply }).await.ok()?;
+        let ask = Ask { request, reply };
+        let here = self.stage.borrow().is_leading();
+        match &self.link {
+            Some(link) if !here => link.send(ask).await.ok()?,
+            Some(_) | None => self.shell.send(Input::Ask(Box::new(ask))).await.ok()?,
+        }
         answer.await.ok()
+    }
+
+    /// Whether this process decides.
+    pub fn is_controller(&self) -> bool {
+        self.stage.borrow().is_leading()
     }
 
     /// Creates topics; answers in their order.
@@ -149,6 +169,20 @@ impl Handle {
 
     pub(super) async fn register(&self, registration: Registration) -> Result<Registered, RegisterError> {
         ask!(self, Register, Request::Register(registration), Err(NotController.into()))
+    }
+
+    /// This broker has deleted what it held of these topics; false if nobody heard it.
+    pub(super) async fn replicas_deleted(&self, broker: BrokerId, topics: Vec<TopicId>) -> bool {
+        let answer = ask!(self, ReplicasDeleted, Request::ReplicasDeleted { broker, topics }, Err(NotController));
+        answer.is_ok()
+    }
+
+    /// Whether this broker may stop without anybody noticing; its leaderships move meanwhile. `None` if nobody says.
+    pub async fn may_stop(&self, broker: BrokerId, incarnation: Incarnation) -> Option<bool> {
+        let request = Request::PrepareStop { broker, incarnation };
+        let state = ask!(self, PrepareStop, request, Err(NotController.into())).ok()?;
+        // What would fall short without it falls short in any case once it is told to stop; others can lead by now.
+        Some(state.leads == 0)
     }
 
     pub(super) async fn admit(&self, broker: BrokerId, incarnation: Incarnation) -> Result<(), RegisterError> {

@@ -1,30 +1,30 @@
 //! The thread that steps the controller machine and performs its effects.
 //!
-//! Owns the machine, the coordination store and the order of things: an image is served here before anybody is answered
-//! for it, and documents that are written together cost one flush. It decides nothing. Disk and network may block it;
-//! questions queue up meanwhile, and go into the next write together.
+//! Owns the machine and the order of things: what is committed is in force here before anybody is answered for it. It
+//! decides nothing, and waits for nothing but its next event: the store has threads of its own.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ottla_coordination::{Coordination, Expected, Holder, LeaseError, Put, PutError};
+use ottla_coordination::{Coordination, Expected, Put, PutError};
 use ottla_core::controller::{
-    Answer, Document, DocumentId, Effect, Effects, Event, LeaseCall, LeaseSeen, Machine, ReadOutcome, Request,
-    RequestId, SessionId, Write, WriteOutcome,
+    Answer, Document, DocumentId, Effect, Effects, Event, Machine, Phase, Request, RequestId, WriteId,
 };
-use ottla_core::metadata::Image;
-use ottla_core::types::{BrokerId, TopicId};
+use ottla_core::replica::View;
+use ottla_core::types::{BrokerId, ControllerEpoch};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::copies::{Copies, CopiesError};
+use super::io::Io;
+use super::ledger::Ledger;
 use crate::clock::Clock;
 
 /// After what time an image that could not be served here is tried again.
 const APPLY_RETRY: Duration = Duration::from_secs(1);
-/// How many questions are taken up at once.
+/// How many inputs are taken up at once.
 const BATCH: usize = 256;
 
 /// A question and where its answer goes.
@@ -33,94 +33,81 @@ pub(super) struct Ask {
     pub(super) reply: oneshot::Sender<Answer>,
 }
 
+/// What the thread is told.
+pub(super) enum Input {
+    /// Somebody asks.
+    Ask(Box<Ask>),
+    /// Something happened.
+    Event(Box<Event>),
+}
+
+/// What this process has committed, as others are sent it.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    pub(super) epoch: ControllerEpoch,
+    pub(super) view: View,
+    pub(super) documents: BTreeMap<DocumentId, (WriteId, Bytes)>,
+    pub(super) registered: BTreeSet<BrokerId>,
+}
+
 /// How far the controller has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// It does not decide.
+#[derive(Clone, Debug)]
+pub(super) enum Stage {
+    /// It does not decide, and does not try to.
     Waiting,
+    /// It holds the Lease, and asks brokers what they have seen: the how manyeth time.
+    Claiming(u64),
     /// It decides.
-    Leading,
+    Leading(Arc<Published>),
     /// It stopped for good, with a sentence.
     Halted(String),
 }
 
-/// What the rest of the broker does with images.
-pub trait Site: Send {
-    /// Has this broker serve what `image` says, and puts the image in force.
-    ///
-    /// # Errors
-    /// Why it cannot; the image is not in force then, and is offered again.
-    fn apply(&mut self, image: Arc<Image>) -> Result<(), String>;
-
-    /// The data directory cannot be written any more (S2).
-    fn fail(&mut self, _reason: &str) {}
+impl Stage {
+    pub(super) fn is_leading(&self) -> bool {
+        matches!(self, Self::Leading(_))
+    }
 }
 
 /// Everything that the thread works with.
 pub(super) struct Shell {
-    pub(super) me: BrokerId,
-    pub(super) clock: Clock,
-    pub(super) coordination: Arc<dyn Coordination>,
-    pub(super) lease: String,
-    pub(super) holder: Holder,
-    pub(super) copies: Copies,
-    pub(super) session: SessionId,
-    pub(super) site: Box<dyn Site>,
-    pub(super) progress: watch::Sender<Progress>,
-    machine: Machine,
+    parts: Parts,
     events: VecDeque<Event>,
     waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
     requests: u64,
     wake_at: Option<Instant>,
-    /// The newest image that is not yet served here.
-    unapplied: Option<Image>,
-    /// Images are held back until this broker is admitted: its partitions begin in their new epochs, once.
-    admitted: bool,
-    /// Deleted topics of which it has been said that nothing is left here.
-    reported: BTreeSet<TopicId>,
+    published: Option<Arc<Published>>,
+    gathered: u64,
 }
 
 /// Why the thread went on.
 enum Next {
-    Ask(Box<Ask>),
+    Input(Input),
+    Store(Box<Event>),
     Tick,
     Stop,
 }
 
 /// What a shell is made of.
 pub(super) struct Parts {
-    pub(super) me: BrokerId,
     pub(super) clock: Clock,
-    pub(super) coordination: Arc<dyn Coordination>,
-    pub(super) lease: String,
-    pub(super) holder: Holder,
-    pub(super) copies: Copies,
-    pub(super) session: SessionId,
-    pub(super) site: Box<dyn Site>,
-    pub(super) progress: watch::Sender<Progress>,
+    pub(super) io: Io,
+    pub(super) store: mpsc::UnboundedReceiver<Event>,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+    pub(super) stage: watch::Sender<Stage>,
     pub(super) machine: Machine,
 }
 
 impl Shell {
     pub(super) fn new(parts: Parts) -> Self {
         Self {
-            me: parts.me,
-            clock: parts.clock,
-            coordination: parts.coordination,
-            lease: parts.lease,
-            holder: parts.holder,
-            copies: parts.copies,
-            session: parts.session,
-            site: parts.site,
-            progress: parts.progress,
-            machine: parts.machine,
+            parts,
             events: VecDeque::from([Event::Start]),
             waiting: BTreeMap::new(),
             requests: 0,
             wake_at: None,
-            unapplied: None,
-            admitted: false,
-            reported: BTreeSet::new(),
+            published: None,
+            gathered: 0,
         }
     }
 
@@ -129,250 +116,173 @@ impl Shell {
         mut self,
         runtime: &tokio::runtime::Handle,
         shutdown: &CancellationToken,
-        mut asks: mpsc::Receiver<Ask>,
+        mut inputs: mpsc::Receiver<Input>,
     ) {
         while !shutdown.is_cancelled() {
             self.turn();
             if !self.events.is_empty() {
-                self.take_up(&mut asks);
+                self.take_up(&mut inputs);
                 continue;
             }
-            let wait = self.wake_at.map(|at| at.saturating_duration_since(self.clock.monotonic()));
+            let wait = self.wake_at.map(|at| at.saturating_duration_since(self.parts.clock.monotonic()));
             // Without anything to wake up for, once in a while.
             let wait = wait.unwrap_or(Duration::from_secs(3600));
+            let store = &mut self.parts.store;
             let next = runtime.block_on(async {
                 tokio::select! {
-                    ask = asks.recv() => ask.map_or(Next::Stop, |ask| Next::Ask(Box::new(ask))),
+                    input = inputs.recv() => input.map_or(Next::Stop, Next::Input),
+                    event = store.recv() => event.map_or(Next::Stop, |event| Next::Store(Box::new(event))),
                     () = tokio::time::sleep(wait) => Next::Tick,
                     () = shutdown.cancelled() => Next::Stop,
                 }
             });
             match next {
-                Next::Ask(ask) => {
-                    self.accept(*ask);
-                    self.take_up(&mut asks);
-                }
+                Next::Input(input) => self.accept(input),
+                Next::Store(event) => self.events.push_back(*event),
                 Next::Tick => {
                     self.wake_at = None;
+                    // Whatever arrived meanwhile is older than the tick.
+                    self.take_up(&mut inputs);
                     self.events.push_back(Event::Tick);
                 }
                 Next::Stop => break,
             }
+            self.take_up(&mut inputs);
         }
-        self.release();
     }
 
-    fn take_up(&mut self, asks: &mut mpsc::Receiver<Ask>) {
+    fn take_up(&mut self, inputs: &mut mpsc::Receiver<Input>) {
         while self.events.len() < BATCH
-            && let Ok(ask) = asks.try_recv()
+            && let Ok(input) = inputs.try_recv()
         {
-            self.accept(ask);
+            self.accept(input);
+        }
+        while let Ok(event) = self.parts.store.try_recv() {
+            self.events.push_back(event);
         }
     }
 
-    fn accept(&mut self, ask: Ask) {
-        self.requests += 1;
-        let id = RequestId(self.requests);
-        self.waiting.insert(id, ask.reply);
-        self.events.push_back(Event::Ask(id, ask.request));
+    fn accept(&mut self, input: Input) {
+        match input {
+            Input::Event(event) => self.events.push_back(*event),
+            Input::Ask(ask) => {
+                self.requests += 1;
+                let id = RequestId(self.requests);
+                self.waiting.insert(id, ask.reply);
+                self.events.push_back(Event::Ask(id, ask.request));
+            }
+        }
     }
 
     /// Steps everything that has happened, then performs everything that follows.
     fn turn(&mut self) {
-        let now = self.clock.monotonic();
+        let now = self.parts.clock.monotonic();
         let mut effects = Effects::new();
         while let Some(event) = self.events.pop_front() {
-            self.machine.step(now, event, &mut effects);
+            self.parts.machine.step(now, event, &mut effects);
         }
         self.perform(now, effects);
     }
 
     fn perform(&mut self, now: Instant, effects: Effects) {
-        let mut writes = Vec::new();
-        let mut answers = Vec::new();
+        let (mut writes, mut answers, mut publish) = (Vec::new(), Vec::new(), false);
         for effect in effects {
             match effect {
-                Effect::Lease(call) => {
-                    let seen = self.lease(&call);
-                    self.events.push_back(Event::Lease(seen));
-                }
-                Effect::Read { document, token } => {
-                    let outcome = self.read(document);
-                    self.events.push_back(Event::Read { document, token, outcome });
-                }
+                Effect::Lease(call) => self.parts.io.lease(call),
+                Effect::Read { document, token } => self.parts.io.read(document, token),
                 Effect::Write(write) => writes.push(write),
-                // Nobody else can be asked from here: this broker vouches for what it has seen itself.
-                Effect::Gather(_) => {}
-                // Only the newest image matters: it holds what the earlier ones did.
-                Effect::Publish(image) => self.unapplied = Some(image),
-                Effect::Answer(id, answer) => {
-                    self.admitted |= answer == Answer::Admit(Ok(()));
-                    answers.push((id, answer));
-                }
+                Effect::Gather(_) => self.gathered += 1,
+                Effect::Publish(_) => publish = true,
+                Effect::Answer(id, answer) => answers.push((id, answer)),
                 Effect::Leading(epoch) => {
                     tracing::info!(%epoch, "this broker is the controller");
-                    self.progress.send_replace(Progress::Leading);
+                    (self.published, publish) = (None, true);
                 }
-                Effect::Deposed => {
-                    tracing::warn!("another broker has taken over as the controller");
-                    self.progress.send_replace(Progress::Waiting);
-                }
+                Effect::Deposed => tracing::warn!("another broker has taken over as the controller"),
                 Effect::Halted(why) => {
                     tracing::error!(%why, "the controller stops");
-                    self.progress.send_replace(Progress::Halted(why.to_string()));
+                    self.parts.stage.send_replace(Stage::Halted(why.to_string()));
                 }
                 Effect::WakeAt(at) => self.wake_by(at),
             }
         }
-        self.apply(now);
-        for (id, answer) in answers {
-            self.answer(id, answer);
+        if publish {
+            self.publish();
         }
-        self.write(writes);
+        self.tell_stage();
+        if self.parts.ledger.lock().is_behind() {
+            self.parts.ledger.lock().apply();
+            self.wake_by(now + APPLY_RETRY);
+        }
+        for (id, answer) in answers {
+            if let Some(reply) = self.waiting.remove(&id) {
+                // Whoever asked may have gone; what was decided stands.
+                let _gone = reply.send(answer);
+            }
+        }
+        self.parts.io.write(writes);
     }
 
     fn wake_by(&mut self, at: Instant) {
         self.wake_at = Some(self.wake_at.map_or(at, |known| known.min(at)));
     }
 
-    fn answer(&mut self, id: RequestId, answer: Answer) {
-        if let Some(reply) = self.waiting.remove(&id) {
-            // Whoever asked may have gone; what was decided stands.
-            let _gone = reply.send(answer);
+    /// What is committed now comes into force here, and is what others are sent.
+    fn publish(&mut self) {
+        let documents: Vec<Document> = self.parts.machine.documents().collect();
+        let Some(Document::Root(root)) = documents.iter().find(|document| document.id() == DocumentId::Root) else {
+            return;
+        };
+        let epoch = root.header.epoch;
+        let registered = root.members.keys().copied().collect();
+        let before = self.published.take().filter(|published| published.epoch == epoch);
+        let (complete, before) = (before.is_none(), before.unwrap_or_default());
+        let known = |document: &Document| before.documents.get(&document.id());
+        let (mut all, mut changed) = (BTreeMap::new(), Vec::new());
+        for document in documents {
+            let (id, write) = (document.id(), document.header().write);
+            if let Some((same, bytes)) = known(&document).filter(|(known, _)| *known == write) {
+                all.insert(id, (*same, bytes.clone()));
+                continue;
+            }
+            let bytes = ottla_rpc::encode(&document);
+            all.insert(id, (write, bytes.clone()));
+            changed.push((document, bytes));
         }
+        let view = View(before.view.0.max(first_view(epoch)) + 1);
+        let taken = self.parts.ledger.lock().take((epoch, view), complete, changed);
+        if let Err(error) = taken {
+            tracing::error!(%error, "what this controller has committed is not in force here");
+        }
+        self.published = Some(Arc::new(Published { epoch, view, documents: all, registered }));
     }
 
-    fn read(&mut self, document: DocumentId) -> ReadOutcome {
-        match self.coordination.get(&document.to_string()) {
-            Ok(Some(found)) => match ottla_rpc::decode(&found.content) {
-                // A write of ours whose answer was lost: it is about to be acted on. What others wrote is claimed first.
-                Ok(document) if document.header().write.session == self.session => {
-                    match self.keep(vec![(&document, found.content)]) {
-                        Ok(()) => ReadOutcome::Found(document, found.revision),
-                        Err(()) => ReadOutcome::Failed,
-                    }
-                }
-                Ok(document) => ReadOutcome::Found(document, found.revision),
-                Err(error) => ReadOutcome::Unreadable(error.to_string()),
+    fn tell_stage(&self) {
+        let now = match self.parts.machine.phase() {
+            Phase::Halted => return,
+            Phase::Waiting | Phase::Backoff(_) => Stage::Waiting,
+            Phase::GatheringVectors | Phase::ClaimingRoot | Phase::ClaimingShards => Stage::Claiming(self.gathered),
+            Phase::Acting => match &self.published {
+                Some(published) => Stage::Leading(Arc::clone(published)),
+                None => Stage::Claiming(self.gathered),
             },
-            Ok(None) => ReadOutcome::Missing,
-            Err(error) => {
-                tracing::warn!(%document, %error, "read metadata");
-                ReadOutcome::Failed
-            }
-        }
-    }
-
-    fn write(&mut self, writes: Vec<Write>) {
-        if writes.is_empty() {
-            return;
-        }
-        let expected = |write: &Write| match write.expected.is_absent() {
-            true => Expected::Absent,
-            false => Expected::At(write.expected.clone()),
         };
-        let put = |write: &Write| Put {
-            name: write.content.id().to_string(),
-            content: ottla_rpc::encode(&write.content),
-            expected: expected(write),
-        };
-        let puts: Vec<Put> = writes.iter().map(put).collect();
-        let contents: Vec<_> = puts.iter().map(|put| put.content.clone()).collect();
-        let results = self.coordination.put(puts);
-        let done = writes.iter().zip(contents).zip(&results).filter(|(_, result)| result.is_ok());
-        let kept = self.keep(done.map(|((write, content), _)| (&write.content, content)).collect());
-        for (write, result) in writes.iter().zip(results) {
-            let document = write.content.id();
-            let outcome = match result {
-                // It took effect, but must not be acted on.
-                Ok(_) if kept.is_err() => WriteOutcome::Unknown,
-                Ok(revision) => WriteOutcome::Done(revision),
-                Err(PutError::Conflict) => WriteOutcome::Conflict,
-                Err(PutError::NotDone(reason)) => {
-                    tracing::warn!(%document, reason, "write metadata");
-                    WriteOutcome::NotDone
-                }
-                Err(PutError::Unknown(reason)) => {
-                    tracing::warn!(%document, reason, "write metadata, outcome unknown");
-                    WriteOutcome::Unknown
-                }
+        self.parts.stage.send_if_modified(|stage| {
+            let same = match (&*stage, &now) {
+                (Stage::Waiting, Stage::Waiting) => true,
+                (Stage::Claiming(before), Stage::Claiming(now)) => before == now,
+                (Stage::Leading(before), Stage::Leading(now)) => Arc::ptr_eq(before, now),
+                _ => false,
             };
-            self.events.push_back(Event::Wrote { document, write: write.id(), outcome });
-        }
+            *stage = now;
+            !same
+        });
     }
+}
 
-    /// Has copies of documents in the data directory before anything is done for them.
-    fn keep(&mut self, documents: Vec<(&Document, Bytes)>) -> Result<(), ()> {
-        match self.copies.keep(documents.into_iter()) {
-            Ok(()) => Ok(()),
-            Err(CopiesError::Stopped(_)) => Err(()),
-            Err(error) => {
-                tracing::error!(%error, "metadata is not acted on any more");
-                self.site.fail(&error.to_string());
-                Err(())
-            }
-        }
-    }
-
-    fn lease(&self, call: &LeaseCall) -> LeaseSeen {
-        let (name, holder) = (self.lease.as_str(), &self.holder);
-        let had = match call {
-            LeaseCall::Observe => Err(LeaseError::Taken),
-            LeaseCall::Acquire { seen, duration } => self.coordination.acquire(name, holder, *duration, seen.as_ref()),
-            LeaseCall::Renew { held, duration } => self.coordination.renew(name, holder, *duration, held),
-        };
-        if let Ok(lease) = had {
-            return LeaseSeen::Ours(lease.revision);
-        }
-        match self.coordination.observe(name) {
-            Ok(None) => LeaseSeen::Free,
-            Ok(Some(lease)) if lease.holder == *holder => LeaseSeen::Ours(lease.revision),
-            Ok(Some(lease)) => LeaseSeen::Theirs { revision: lease.revision, duration: lease.duration },
-            Err(error) => {
-                tracing::warn!(%error, "observe the controller's lease");
-                LeaseSeen::Failed
-            }
-        }
-    }
-
-    fn apply(&mut self, now: Instant) {
-        if !self.admitted {
-            return;
-        }
-        let Some(image) = self.unapplied.take() else { return };
-        match self.site.apply(Arc::new(image.clone())) {
-            Ok(()) => self.report_deleted(&image),
-            Err(reason) => {
-                tracing::error!(reason, "serve the newest metadata");
-                self.unapplied = Some(image);
-                self.wake_by(now + APPLY_RETRY);
-            }
-        }
-    }
-
-    /// What a tombstone stood for is gone from here: its topic's tombstone need not wait for this broker.
-    fn report_deleted(&mut self, image: &Image) {
-        self.reported.retain(|id| image.tombstones().contains_key(id));
-        let mine = image.tombstones().iter().filter(|(_, tombstone)| tombstone.holders.contains(&self.me));
-        let topics: Vec<TopicId> = mine.map(|(id, _)| *id).filter(|id| !self.reported.contains(id)).collect();
-        if topics.is_empty() {
-            return;
-        }
-        self.reported.extend(&topics);
-        self.requests += 1;
-        let request = Request::ReplicasDeleted { broker: self.me, topics };
-        self.events.push_back(Event::Ask(RequestId(self.requests), request));
-    }
-
-    /// The next controller need not wait for the lease to run out.
-    fn release(&self) {
-        if let Ok(Some(lease)) = self.coordination.observe(&self.lease)
-            && lease.holder == self.holder
-            && let Err(error) = self.coordination.release(&self.lease, &self.holder, &lease.revision)
-        {
-            tracing::debug!(%error, "release the controller's lease");
-        }
-    }
+/// Views of a later controller are higher than all of an earlier one.
+fn first_view(epoch: ControllerEpoch) -> u64 {
+    u64::try_from(epoch.get()).unwrap_or(0) << 32
 }
 
 /// Creates the documents of a new cluster, all of them in one write. Those that exist stay as they are.

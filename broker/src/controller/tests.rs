@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use ottla_coordination::{Embedded, Faults, Simulated};
 use ottla_core::controller::{ConfigChange, ConfigTarget, NewTopic, TopicRef};
 use ottla_core::metadata::Image;
+use ottla_core::replica::Settings;
 use ottla_core::table::MemoryTable;
 use ottla_core::types::TopicId;
 use ottla_log::disk::Disk;
@@ -62,6 +63,8 @@ impl Ground {
             created_elsewhere: None,
             copies: Copies::open(Arc::clone(&self.disk) as Arc<dyn Disk>, CLUSTER)?,
             site: Box::new(seen.clone()),
+            partitions: Arc::new(Partitions::new(ME, Settings::default())),
+            grpc: None,
             clock: Clock,
         };
         let recorded = Arc::clone(&self.recorded);

@@ -107,6 +107,11 @@ impl Host {
         timer.into_iter().chain(work).chain(self.outbox_at).min()
     }
 
+    /// Whether what it waits for is not this disk alone.
+    pub(super) fn waits_for_others(&self) -> bool {
+        !self.home.replica.is_alone() && (!self.inflight.is_empty() || self.progress != Progress::Current)
+    }
+
     pub(super) fn is_waiting_for_log(&self) -> bool {
         !self.inflight.is_empty()
     }
@@ -185,6 +190,7 @@ impl Host {
                     around.appended = around.appended.max(Some(appended.lsn));
                     let (end, changes) = (appended.last.plus(1), queued.prepared.changes);
                     self.inflight.push_back(InFlight { id: queued.id, end, changes });
+                    self.home.replica.appended_unasked();
                 }
                 Err(append::AppendError::Full) => {
                     self.outbox.push_front(queued);

@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use ottla_core::group::{AppendError, Config, Event, Now, Reply, Request, Token, TopicName};
 use ottla_core::types::{Lsn, PartitionIndex};
 use ottla_log::store::LogDir;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Counters;
@@ -60,6 +60,8 @@ pub(super) struct Owner {
     durable: Option<Durable>,
     /// The latest append since that wait began.
     appended: Option<Lsn>,
+    /// Told when a high watermark moves: where others hold replicas the own disk is not enough.
+    moved: Arc<Notify>,
 }
 
 impl Owner {
@@ -74,6 +76,7 @@ impl Owner {
             answers: HashMap::new(),
             durable: None,
             appended: None,
+            moved: Arc::new(Notify::new()),
         }
     }
 
@@ -86,6 +89,7 @@ impl Owner {
                 biased;
                 () = shutdown.cancelled() => break,
                 durable = wait(&mut self.durable) => self.on_durable(durable),
+                () = self.moved.notified() => self.on_moved(),
                 message = self.inbox.recv() => match message {
                     Some(message) => self.on_messages(message),
                     None => break,
@@ -147,6 +151,7 @@ impl Owner {
             Some(_) => self.put_down(index),
             None => {}
         }
+        home.replica.follow(&self.moved);
         self.hosts.insert(index, Host::new(home, self.config()));
         self.with(index, |host, around| {
             host.begin_load(around);
@@ -176,6 +181,17 @@ impl Owner {
             });
         }
         self.wait_for_log();
+    }
+
+    /// High watermarks have moved: more may be committed, and there may be more to read.
+    fn on_moved(&mut self) {
+        let waiting: Vec<_> = self.hosts.values().filter(|host| host.waits_for_others()).map(|host| host.home.index).collect();
+        for index in waiting {
+            self.with(index, |host, around| {
+                host.settle(around);
+                host.go_on(around);
+            });
+        }
     }
 
     /// Rings what is due and reads on where there is log to read.

@@ -78,7 +78,10 @@ impl Places {
         let image = self.image();
         let topic = image.topic(OFFSETS_TOPIC).ok_or(Error::NotCoordinator)?;
         let index = partition_of(group, topic.partitions.len()).ok_or(Error::NotCoordinator)?;
-        self.home_at(topic, index).ok_or(Error::NotCoordinator)
+        let home = self.home_at(topic, index).ok_or(Error::NotCoordinator)?;
+        // A coordinator that nobody confirms may have been deposed (R13).
+        let confirmed = home.replica.is_alone() || home.replica.admit_fetch().is_ok();
+        if confirmed { Ok(home) } else { Err(Error::NotCoordinator) }
     }
 
     /// Every partition of `__consumer_offsets` that this broker leads.

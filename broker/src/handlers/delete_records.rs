@@ -41,6 +41,7 @@ async fn move_start(cx: &Cx, found: &lookup::Found, wanted: i64) -> Result<Offse
     if found.topic.internal {
         return Err(ErrorCode::POLICY_VIOLATION);
     }
+    found.confirmed()?;
     let end = found.replica.high_watermark();
     let to = if wanted == HIGH_WATERMARK { end } else { Offset::new(wanted) };
     if to > end || wanted < HIGH_WATERMARK {

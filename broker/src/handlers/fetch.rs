@@ -243,10 +243,14 @@ fn read(found: &Found, wanted: &Wanted, left: usize, at_least_one: bool) -> Outc
         let leader = Some((found.leader.get(), found.leader_epoch.get()));
         return Outcome { leader, ..Outcome::failed(error) };
     }
+    if let Err(error) = found.confirmed() {
+        return Outcome::failed(error);
+    }
     let high_watermark = replica.high_watermark();
+    let shown = replica.shown_watermark().map_or(-1, Offset::get);
     let log_start = replica.log.log_start();
     let mut outcome = Outcome {
-        high_watermark: high_watermark.get(),
+        high_watermark: shown,
         log_start: log_start.get(),
         ..Outcome::failed(ErrorCode::NONE)
     };

@@ -71,7 +71,9 @@ type Answered = (Timestamp, Offset, LeaderEpoch);
 fn offset(version: i16, found: &Found, wanted: &ListOffsetsPartition) -> Result<Answered, ErrorCode> {
     found.check_epoch(wanted.current_leader_epoch)?;
     let log = &found.replica.log;
-    let end = found.replica.high_watermark();
+    found.confirmed()?;
+    let unknown = if version < 5 { ErrorCode::LEADER_NOT_AVAILABLE } else { ErrorCode::OFFSET_NOT_AVAILABLE };
+    let end = found.replica.shown_watermark().ok_or(unknown)?;
     let needs = match wanted.timestamp {
         MAX_TIMESTAMP => 7,
         EARLIEST_LOCAL => 8,

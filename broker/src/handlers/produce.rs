@@ -7,7 +7,10 @@
 
 mod rewrite;
 
+use std::time::Duration;
+
 use ottla_core::producer;
+use ottla_core::replica::{Acks, Outcome as Safety, Refusal};
 use ottla_core::types::{Timestamp, TopicId};
 use ottla_log::partition::{AppendContext, AppendError, Appended, Origin};
 use ottla_wire::ErrorCode;
@@ -15,6 +18,7 @@ use ottla_wire::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
 use ottla_wire::record::{self, BatchError, BatchView, Compression};
+use tokio::sync::oneshot;
 
 use crate::lookup::{self, Found};
 use crate::server::dispatch::Cx;
@@ -41,8 +45,8 @@ impl From<ErrorCode> for Refused {
 
 /// What became of a partition's records so far.
 enum Outcome {
-    /// Appended, at this LSN.
-    Taken(Appended),
+    /// Appended, at this LSN; where others hold replicas, what those say of it is waited for.
+    Taken(Appended, Option<oneshot::Receiver<Safety>>),
     /// Refused for good.
     Refused(Refused),
     /// Checked, and waiting for room in memory or in the journal.
@@ -66,6 +70,7 @@ struct TopicWork {
 /// the reply appends the rest, and the connection's next request waits for it.
 pub fn stage(cx: Cx, request: ProduceRequest) -> Reply {
     let acks = request.acks;
+    let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let image = cx.node.metadata.image();
     let mut topics = Vec::with_capacity(request.topic_data.len());
     let mut full = false;
@@ -81,7 +86,7 @@ pub fn stage(cx: Cx, request: ProduceRequest) -> Reply {
             let checked = found.map_err(Refused::from).and_then(|found| check(&cx, acks, found, data));
             let outcome = match checked {
                 Ok((found, batch)) if full => Outcome::Waiting(found, batch),
-                Ok((found, batch)) => append(cx.received, found, batch),
+                Ok((found, batch)) => append(cx.received, found, batch, acks, patience),
                 Err(refused) => Outcome::Refused(refused),
             };
             full |= matches!(outcome, Outcome::Waiting(..));
@@ -89,23 +94,28 @@ pub fn stage(cx: Cx, request: ProduceRequest) -> Reply {
         }
         topics.push(TopicWork { name: topic.name, topic_id: topic.topic_id, partitions });
     }
-    Reply { pending: Box::pin(finish(cx, acks, topics)), pipelined: !full }
+    Reply { pending: Box::pin(finish(cx, acks, patience, topics)), pipelined: !full }
 }
 
 /// Appends what found no room at first, then waits until the last of the request's frames is on disk: the journal is
 /// one, so all the others are as well.
-async fn finish(cx: Cx, acks: i16, mut topics: Vec<TopicWork>) -> Result<Option<Answer>, Close> {
+async fn finish(
+    cx: Cx,
+    acks: i16,
+    patience: Duration,
+    mut topics: Vec<TopicWork>,
+) -> Result<Option<Answer>, Close> {
     let mut durable_at = None;
     for work in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
         while let Outcome::Waiting(found, batch) = &work.outcome {
             // Asked for before trying again, so that no room that is made in between goes unseen.
             let room = cx.node.log.room(batch.bytes().len());
-            match append(cx.received, found.clone(), batch.clone()) {
+            match append(cx.received, found.clone(), batch.clone(), acks, patience) {
                 Outcome::Waiting(..) => room.await,
-                done @ (Outcome::Taken(_) | Outcome::Refused(_)) => work.outcome = done,
+                done @ (Outcome::Taken(..) | Outcome::Refused(_)) => work.outcome = done,
             }
         }
-        if let Outcome::Taken(appended) = &work.outcome {
+        if let Outcome::Taken(appended, None) = &work.outcome {
             durable_at = durable_at.max(Some(appended.lsn));
         }
     }
@@ -113,11 +123,21 @@ async fn finish(cx: Cx, acks: i16, mut topics: Vec<TopicWork>) -> Result<Option<
         Some(lsn) => cx.node.log.durable(lsn).await,
         None => Ok(()),
     };
+    for work in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        if let Outcome::Taken(_, Some(safety)) = &mut work.outcome {
+            let said = safety.await.ok();
+            if let Some(refused) = not_safe(&cx, said) {
+                work.outcome = Outcome::Refused(refused);
+            }
+        }
+    }
     let mut responses = Vec::with_capacity(topics.len());
     for topic in topics {
         let answer = |work: Work| match (work.outcome, &durable) {
-            (Outcome::Taken(appended), Ok(())) => taken(work.index, &appended),
-            (Outcome::Taken(_) | Outcome::Waiting(..), durable) => {
+            (Outcome::Taken(appended, None), Ok(())) | (Outcome::Taken(appended, Some(_)), _) => {
+                taken(work.index, &appended)
+            }
+            (Outcome::Taken(..) | Outcome::Waiting(..), durable) => {
                 let reason = durable.as_ref().err().map(ToString::to_string).unwrap_or_default();
                 not_taken(work.index, Refused::new(ErrorCode::KAFKA_STORAGE_ERROR, reason))
             }
@@ -162,9 +182,7 @@ fn check(cx: &Cx, acks: i16, found: Found, data: PartitionProduceData) -> Result
         return Err(Refused::new(ErrorCode::INVALID_RECORD, "a partition without a record batch"));
     };
     let config = found.replica.config();
-    if acks == -1 && i32::try_from(found.in_sync).unwrap_or(0) < config.min_insync_replicas {
-        return Err(ErrorCode::NOT_ENOUGH_REPLICAS.into());
-    }
+    let found = admit(found, acks, config.min_insync_replicas)?;
     let batch = record::check_produced(records).map_err(|error| bad_batch(&error))?;
     if batch.header().is_transactional() {
         return Err(Refused::new(ErrorCode::INVALID_TXN_STATE, "transactions are not served"));
@@ -176,10 +194,50 @@ fn check(cx: &Cx, acks: i16, found: Found, data: PartitionProduceData) -> Result
     Ok((found, batch))
 }
 
-fn append(now: Timestamp, found: Found, batch: BatchView) -> Outcome {
+/// Whether replication lets it in, and in which epoch.
+fn admit(found: Found, acks: i16, min_insync: i32) -> Result<Found, Refused> {
+    if found.replica.is_alone() {
+        // There is one replica, and it is in sync: more of them cannot be asked for and had.
+        return if acks == -1 && min_insync > 1 { Err(ErrorCode::NOT_ENOUGH_REPLICAS.into()) } else { Ok(found) };
+    }
+    let admitted = found.replica.admit_produce(if acks == -1 { Acks::All } else { Acks::Leader });
+    match admitted {
+        Ok(leader_epoch) => Ok(Found { leader_epoch, ..found }),
+        Err(refusal) => {
+            let code = match refusal {
+                Refusal::NotEnoughReplicas { .. } => ErrorCode::NOT_ENOUGH_REPLICAS,
+                Refusal::NotLeader { .. } | Refusal::Unconfirmed { .. } | Refusal::EpochEnds { .. } => {
+                    ErrorCode::NOT_LEADER_OR_FOLLOWER
+                }
+            };
+            Err(Refused::new(code, refusal.to_string()))
+        }
+    }
+}
+
+/// Why records that were appended are not as safe as was asked for, if they are not.
+fn not_safe(cx: &Cx, said: Option<Safety>) -> Option<Refused> {
+    let code = match said {
+        Some(Safety::Safe) => return None,
+        Some(Safety::LeadershipEnded) => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        Some(Safety::TimedOut) => ErrorCode::REQUEST_TIMED_OUT,
+        Some(Safety::WriteFailed) => ErrorCode::KAFKA_STORAGE_ERROR,
+        None if cx.node.partitions.offline_reason().is_some() => ErrorCode::KAFKA_STORAGE_ERROR,
+        None => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+    };
+    Some(code.into())
+}
+
+fn append(now: Timestamp, found: Found, batch: BatchView, acks: i16, patience: Duration) -> Outcome {
     let context = AppendContext { epoch: found.leader_epoch, now, origin: Origin::Client };
     match found.replica.log.append(batch.clone(), context) {
-        Ok(appended) => Outcome::Taken(appended),
+        Ok(appended) if found.replica.is_alone() => Outcome::Taken(appended, None),
+        Ok(appended) => {
+            let acks = if acks == -1 { Acks::All } else { Acks::Leader };
+            // A retry waits for the records that it repeats.
+            let safety = found.replica.appended(appended.last.plus(1), acks, patience);
+            Outcome::Taken(appended, Some(safety))
+        }
         Err(AppendError::Full) => Outcome::Waiting(found, batch),
         Err(error) => Outcome::Refused(append_error(&error, &found)),
     }

@@ -55,6 +55,10 @@ broker_keys! {
         "The data directory, when log.dirs is not set.";
     OTTLA_HTTP_LISTENER "ottla.http.listener" Kind::Text, Some(":9644"), Now, ReadOnly,
         "Where /metrics, /livez and /readyz are served, as host:port. Empty: nowhere.";
+    OTTLA_GRPC_LISTENER "ottla.grpc.listener" Kind::Text, None, Now, ReadOnly,
+        "Where other brokers of the cluster connect, as host:port. Not set: :9090 with ottla.kubernetes.cluster, else nowhere.";
+    OTTLA_GRPC_ADVERTISED "ottla.grpc.advertised" Kind::Text, None, Now, ReadOnly,
+        "Where other brokers are told to connect, as host:port. Not set: the host of the first advertised listener.";
     OTTLA_KUBERNETES_CLUSTER "ottla.kubernetes.cluster" Kind::Text, None, Now, ReadOnly,
         "Keep the cluster's metadata in Kubernetes, under this name, instead of in the data directory.";
     OTTLA_KUBERNETES_NAMESPACE "ottla.kubernetes.namespace" Kind::Text, None, Now, ReadOnly,
@@ -191,7 +195,7 @@ broker_keys! {
         "Whether topics may be tiered.";
 
     // Replication.
-    REPLICA_LAG_TIME_MAX_MS "replica.lag.time.max.ms" Kind::Long(1, LONG_MAX), Some("30000"), Later, ReadOnly,
+    REPLICA_LAG_TIME_MAX_MS "replica.lag.time.max.ms" Kind::Long(1, LONG_MAX), Some("30000"), Now, ReadOnly,
         "After what time behind its leader a replica leaves the in-sync set.";
     REPLICA_FETCH_MAX_BYTES "replica.fetch.max.bytes" Kind::Int(0, INT_MAX), Some("1048576"), Later, ReadOnly,
         "Accepted for compatibility: leaders push to followers under credits.";
@@ -269,7 +273,7 @@ broker_keys! {
         "How many bytes a second throttled replicas send.";
     FOLLOWER_REPLICATION_THROTTLED_RATE "follower.replication.throttled.rate" Kind::Long(0, LONG_MAX), Some("9223372036854775807"), Later, PerBroker,
         "How many bytes a second throttled replicas receive.";
-    CONTROLLED_SHUTDOWN_ENABLE "controlled.shutdown.enable" Kind::Boolean, Some("true"), Later, ReadOnly,
+    CONTROLLED_SHUTDOWN_ENABLE "controlled.shutdown.enable" Kind::Boolean, Some("true"), Now, ReadOnly,
         "Whether a broker hands its leaderships over before it stops.";
     METRIC_REPORTERS "metric.reporters" Kind::List, Some(""), Later, ClusterWide,
         "Accepted for compatibility: /metrics is always served.";

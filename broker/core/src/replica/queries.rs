@@ -25,3 +25,10 @@ impl Replica {
         self.assignment.replicas == [host.me]
     }
 }
+
+impl Host {
+    /// The registered run of a broker, as far as it is known.
+    pub fn run_of(&self, id: BrokerId) -> Option<crate::types::Incarnation> {
+        self.peer(id).map(|peer| peer.incarnation)
+    }
+}

@@ -1,0 +1,364 @@
+//! This broker's line to the controller: signs of life up, metadata down, on a thread of its own.
+//!
+//! Owns finding the controller (the Lease names it and where it is reached), the one stream to it, and noticing that it
+//! fell silent. It decides nothing: the machine is told, and so are all other brokers. What the stream brings is taken in
+//! by another thread, in order, so that no sign of life waits for a disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use ottla_coordination::Coordination;
+use ottla_core::controller::error::Standing;
+use ottla_core::controller::{Answer, Event, Presentation, SILENCE_MAX};
+use ottla_core::replica::View;
+use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation};
+use ottla_rpc::controller::{self as wire, Down, Silent, Up};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::ledger::Ledger;
+use super::service::Heard;
+use super::shell::{Ask, Input, Stage};
+use crate::clock::Clock;
+use crate::partitions::Hub;
+
+/// How often a broker shows that it lives.
+const BEAT: Duration = Duration::from_millis(250);
+/// How long to wait before the controller is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long a connection may take to come about.
+const CONNECT_MAX: Duration = Duration::from_millis(500);
+/// How often it is said again that the controller is silent.
+const SAY_AGAIN: Duration = Duration::from_millis(500);
+/// Messages on their way up.
+const UPS: usize = 256;
+/// Under this name the address for other brokers stands among a broker's endpoints. No listener can be called so.
+pub const GRPC: &str = "ottla.grpc";
+
+/// What stands between a lease holder's name and its address.
+const AT: char = '@';
+
+/// What this broker stands on; its run changes once, when it is recorded.
+#[derive(Clone, Debug)]
+pub(super) struct Ground {
+    pub(super) me: BrokerId,
+    pub(super) cluster: ClusterId,
+    pub(super) standing: Arc<Mutex<Standing>>,
+}
+
+/// What the line works with.
+pub(super) struct Link {
+    pub(super) ground: Ground,
+    pub(super) coordination: Arc<dyn Coordination>,
+    pub(super) lease: String,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) heard: Arc<Heard>,
+    pub(super) stage: watch::Receiver<Stage>,
+    pub(super) shell: mpsc::Sender<Input>,
+    pub(super) intake: mpsc::UnboundedSender<Intake>,
+    pub(super) asks: mpsc::Receiver<Ask>,
+    pub(super) clock: Clock,
+}
+
+/// What comes down the stream and is taken in, in order.
+pub(super) enum Intake {
+    Documents { epoch: ControllerEpoch, view: u64, complete: bool, documents: Vec<bytes::Bytes> },
+    Answer(oneshot::Sender<Answer>, Box<Answer>),
+}
+
+/// What is known of the controller that is followed.
+struct Following {
+    heard_at: Instant,
+    told_at: Option<Instant>,
+    ages: BTreeMap<BrokerId, Duration>,
+    ages_at: Instant,
+}
+
+/// Whoever holds the Lease says where it is reached.
+pub(super) fn holder(me: BrokerId, session: &str, address: Option<&str>) -> String {
+    match address {
+        Some(address) => format!("{me}/{session}{AT}{address}"),
+        None => format!("{me}/{session}"),
+    }
+}
+
+impl Link {
+    /// Runs until the broker stops.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        let now = self.clock.monotonic();
+        let mut following = Following { heard_at: now, told_at: None, ages: BTreeMap::new(), ages_at: now };
+        while !shutdown.is_cancelled() {
+            let worked = async {
+                if self.stage.borrow().is_leading() {
+                    self.lead().await;
+                    following.heard_at = self.clock.monotonic();
+                } else {
+                    self.follow(&mut following).await;
+                    self.look_at_silence(&mut following).await;
+                }
+            };
+            tokio::select! {
+                () = worked => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    /// While this process decides, its own leaders are confirmed by it as long as most brokers are heard: those are
+    /// enough to take over from it, and would not be heard then.
+    async fn lead(&mut self) {
+        let mut beats = interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = beats.tick() => {}
+                changed = self.stage.changed() => if changed.is_err() { return },
+                Some(ask) = self.asks.recv() => drop(ask),
+            }
+            let Stage::Leading(published) = self.stage.borrow().clone() else { return };
+            let now = self.clock.monotonic();
+            let others = published.registered.iter().filter(|id| **id != self.ground.me);
+            let heard: Vec<Instant> = others.filter_map(|id| self.heard.last(*id)).collect();
+            // Itself included, more than half of all: as of the moment when that many had been heard.
+            let wanted = published.registered.len() / 2;
+            let mut newest = heard;
+            newest.sort_unstable_by(|a, b| b.cmp(a));
+            let as_of = if wanted == 0 { Some(now) } else { newest.get(wanted - 1).copied() };
+            if let Some(as_of) = as_of {
+                self.hub.confirmed(as_of.min(now), published.view);
+            }
+        }
+    }
+
+    /// Looks for the controller and follows it for as long as the stream lasts.
+    async fn follow(&mut self, following: &mut Following) {
+        while let Ok(ask) = self.asks.try_recv() {
+            // Nobody decides, as far as is known: whoever asks is to ask again.
+            drop(ask);
+        }
+        let streams = match self.find().await {
+            Some(address) => self.connect(&address).await,
+            None => None,
+        };
+        match streams {
+            Some((ups, downs)) => self.talk(ups, downs, following).await,
+            None => {
+                let mut stage = self.stage.clone();
+                stage.mark_unchanged();
+                let _changed_or_time = timeout(LOOK_AGAIN, stage.changed()).await;
+            }
+        }
+    }
+
+    /// Where the holder of the Lease is reached, if it is somebody else.
+    async fn find(&self) -> Option<String> {
+        let (coordination, lease) = (Arc::clone(&self.coordination), self.lease.clone());
+        let seen = tokio::task::spawn_blocking(move || coordination.observe(&lease)).await.ok()?;
+        let holder = seen.ok()??.holder.0;
+        let mine = format!("{}/", self.ground.me);
+        let (name, address) = holder.split_once(AT)?;
+        (!name.starts_with(&mine)).then(|| address.to_owned())
+    }
+
+    async fn connect(&self, address: &str) -> Option<(mpsc::Sender<Up>, DownStream)> {
+        let endpoint = ottla_rpc::transport::endpoint(format!("http://{address}").parse().ok()?);
+        let (ups, stream) = mpsc::channel(UPS);
+        let opened = async {
+            let channel = endpoint.connect().await.ok()?;
+            let ups = tokio_stream::wrappers::ReceiverStream::new(stream);
+            wire::Client::connect(channel).follow(ups).await.ok()
+        };
+        let hello = Up::Hello { version: wire::VERSION, presentation: self.presentation().await, run: self.own_run() };
+        ups.try_send(hello).ok()?;
+        let downs = timeout(CONNECT_MAX, opened).await.ok()??;
+        Some((ups, downs))
+    }
+
+    async fn presentation(&self) -> Presentation {
+        let ledger = Arc::clone(&self.ledger);
+        // Whoever holds it may be at work on the disk.
+        let vector = tokio::task::spawn_blocking(move || ledger.lock().vector()).await.unwrap_or_default();
+        let standing = *self.ground.standing.lock();
+        Presentation { broker: self.ground.me, cluster: self.ground.cluster, standing, vector }
+    }
+
+    /// The admitted run, once there is one.
+    fn own_run(&self) -> Option<Incarnation> {
+        Some(self.hub.run()).filter(|run| *run > Incarnation::default())
+    }
+
+    /// Talks with the controller until one of the two is not what it was.
+    async fn talk(&mut self, ups: mpsc::Sender<Up>, mut downs: DownStream, following: &mut Following) {
+        let mut beats = interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sent: BTreeMap<u64, Instant> = BTreeMap::new();
+        let mut waiting: BTreeMap<u64, oneshot::Sender<Answer>> = BTreeMap::new();
+        let (mut sequence, mut questions) = (0, 0);
+        let mut answered_at = self.clock.monotonic();
+        loop {
+            tokio::select! {
+                _ = beats.tick() => {
+                    let now = self.clock.monotonic();
+                    if self.stage.borrow().is_leading() || now.saturating_duration_since(answered_at) > SILENCE_MAX {
+                        return;
+                    }
+                    sequence += 1;
+                    sent.insert(sequence, now);
+                    if let Some(run) = self.own_run() {
+                        let draining = self.hub.is_draining();
+                        let beat = Up::Beat { sequence, run, view: 0, draining };
+                        // A stream that takes nothing any more is as good as silent.
+                        let _full = ups.try_send(beat);
+                    } else {
+                        // Nobody to beat for yet: the stream itself says whether it is there.
+                        answered_at = now;
+                    }
+                }
+                Some(ask) = self.asks.recv() => {
+                    questions += 1;
+                    if ups.send(Up::Ask { id: questions, request: ask.request }).await.is_err() {
+                        return;
+                    }
+                    waiting.insert(questions, ask.reply);
+                }
+                down = downs.next() => {
+                    let Some(Ok(down)) = down else { return };
+                    answered_at = self.clock.monotonic();
+                    match down {
+                        Down::NotController { .. } => return,
+                        Down::Documents { epoch, view, complete, documents } => {
+                            let _stopped = self.intake.send(Intake::Documents { epoch, view, complete, documents });
+                        }
+                        Down::Beat { sequence, epoch, view, ages } => {
+                            let left = sent.remove(&sequence);
+                            sent.retain(|other, _| *other > sequence);
+                            self.on_beat(left, epoch, view, ages, following).await;
+                        }
+                        Down::Answer { id, answer } => {
+                            if let Some(reply) = waiting.remove(&id) {
+                                let _stopped = self.intake.send(Intake::Answer(reply, Box::new(answer)));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn on_beat(
+        &self,
+        left: Option<Instant>,
+        epoch: ControllerEpoch,
+        view: u64,
+        ages: BTreeMap<BrokerId, Duration>,
+        following: &mut Following,
+    ) {
+        let now = self.clock.monotonic();
+        following.heard_at = now;
+        // One that does not decide yet is alive, and confirms nothing.
+        if epoch == ControllerEpoch::default() {
+            return;
+        }
+        (following.ages, following.ages_at) = (ages, now);
+        if let Some(left) = left {
+            self.hub.confirmed(left, View(view));
+        }
+        if following.told_at.take().is_some() {
+            let _stopped = self.tell(Event::ControllerHeard { broker: self.ground.me }).await;
+            self.tell_others(following, true).await;
+        }
+    }
+
+    /// The machine and all others are told if the controller has not been heard for as long as makes a broker dead.
+    async fn look_at_silence(&self, following: &mut Following) {
+        let now = self.clock.monotonic();
+        let silent = now.saturating_duration_since(following.heard_at) >= SILENCE_MAX;
+        let told = following.told_at.is_some_and(|at| now.saturating_duration_since(at) < SAY_AGAIN);
+        if !silent || told {
+            return;
+        }
+        following.told_at = Some(now);
+        let (epoch, ages) = (self.epoch().await, following.ages_now(now));
+        self.tell(Event::ControllerSilent { broker: self.ground.me, epoch, ages }).await;
+        self.tell_others(following, false).await;
+    }
+
+    async fn epoch(&self) -> ControllerEpoch {
+        let ledger = Arc::clone(&self.ledger);
+        tokio::task::spawn_blocking(move || ledger.lock().registered().0).await.unwrap_or_default()
+    }
+
+    async fn tell(&self, event: Event) {
+        let _stopped = self.shell.send(Input::Event(Box::new(event))).await;
+    }
+
+    async fn tell_others(&self, following: &Following, heard_again: bool) {
+        let ages = following.ages_now(self.clock.monotonic());
+        let ledger = Arc::clone(&self.ledger);
+        let known = tokio::task::spawn_blocking(move || {
+            let ledger = ledger.lock();
+            (ledger.registered().0, ledger.endpoints(GRPC))
+        });
+        let Ok((epoch, endpoints)) = known.await else { return };
+        for (_, (host, port)) in endpoints.into_iter().filter(|(id, _)| *id != self.ground.me) {
+            let silent = Silent { broker: self.ground.me, epoch, ages: ages.clone(), heard_again };
+            tokio::spawn(async move {
+                let say = async {
+                    let uri = format!("http://{host}:{port}").parse().ok()?;
+                    let channel = ottla_rpc::transport::endpoint(uri).connect().await.ok()?;
+                    wire::Client::connect(channel).silent(silent).await.ok()
+                };
+                // Whoever cannot be reached is told again soon.
+                let _reached = timeout(CONNECT_MAX, say).await;
+            });
+        }
+    }
+}
+
+impl Following {
+    /// The controller's own age is since it was heard last.
+    fn ages_now(&self, now: Instant) -> BTreeMap<BrokerId, Duration> {
+        let since = now.saturating_duration_since(self.ages_at);
+        self.ages.iter().map(|(id, age)| (*id, *age + since)).collect()
+    }
+}
+
+type DownStream = futures::stream::BoxStream<'static, Result<Down, wire::StreamError>>;
+
+/// Takes in what the stream brings, in order, and whatever it means for the machine. Ends with the line.
+pub(super) fn take_in(
+    mut intake: mpsc::UnboundedReceiver<Intake>,
+    ledger: &Arc<Mutex<Ledger>>,
+    shell: &mpsc::Sender<Input>,
+) {
+    while let Some(next) = intake.blocking_recv() {
+        match next {
+            Intake::Documents { epoch, view, complete, documents } => {
+                let decoded: Result<Vec<_>, _> =
+                    documents.into_iter().map(|bytes| ottla_rpc::decode(&bytes).map(|document| (document, bytes))).collect();
+                let taken = match decoded {
+                    Ok(documents) => ledger.lock().take((epoch, View(view)), complete, documents),
+                    Err(error) => {
+                        tracing::error!(%error, "what the controller sent cannot be read");
+                        continue;
+                    }
+                };
+                if let Err(error) = taken {
+                    tracing::warn!(%error, "what a controller sent is not acted on");
+                    continue;
+                }
+                let (epoch, registered) = ledger.lock().registered();
+                let followed = Event::Followed { epoch, registered };
+                let _stopped = shell.blocking_send(Input::Event(Box::new(followed)));
+            }
+            Intake::Answer(reply, answer) => {
+                let _gone = reply.send(*answer);
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The controller's side of the streams that brokers open, and what brokers tell each other about a silent controller.
+//!
+//! Owns who was heard when, and the order on each stream: what an answer rests on is sent before the answer. It decides
+//! nothing; everything that it hears is an event of the machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::stream::FuturesUnordered;
+use futures::StreamExt;
+use ottla_core::controller::{Answer, DocumentId, Event, WriteId};
+use ottla_core::types::{BrokerId, ControllerEpoch, Incarnation};
+use ottla_rpc::controller::{self as wire, Down, DownStream, Silent, Up, UpStream};
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use super::ledger::Ledger;
+use super::link::GRPC;
+use super::shell::{Ask, Input, Published, Stage};
+use crate::clock::Clock;
+
+/// Messages on their way down one stream.
+const DOWNS: usize = 64;
+/// How long the first message may take.
+const HELLO_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked whether a broker whose stream closed still takes connections, and how far apart.
+const LOOKS: (u32, Duration) = (5, Duration::from_millis(100));
+
+/// When each broker was last heard, on its own stream.
+#[derive(Debug, Default)]
+pub(super) struct Heard(Mutex<BTreeMap<BrokerId, Instant>>);
+
+impl Heard {
+    fn note(&self, id: BrokerId, at: Instant) {
+        self.0.lock().insert(id, at);
+    }
+
+    pub(super) fn last(&self, id: BrokerId) -> Option<Instant> {
+        self.0.lock().get(&id).copied()
+    }
+
+    fn ages(&self, now: Instant) -> BTreeMap<BrokerId, Duration> {
+        self.0.lock().iter().map(|(id, at)| (*id, now.saturating_duration_since(*at))).collect()
+    }
+}
+
+/// What is served.
+pub(super) struct Service {
+    pub(super) stage: watch::Receiver<Stage>,
+    pub(super) shell: mpsc::Sender<Input>,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+    pub(super) heard: Arc<Heard>,
+    pub(super) clock: Clock,
+}
+
+impl wire::Service for Shared {
+    fn follow(&self, ups: UpStream) -> DownStream {
+        let (downs, stream) = mpsc::channel(DOWNS);
+        let service = Arc::clone(&self.0);
+        tokio::spawn(async move { service.serve(ups, downs).await });
+        tokio_stream::wrappers::ReceiverStream::new(stream).map(Ok).boxed()
+    }
+
+    fn silent(&self, silent: Silent) {
+        let Silent { broker, epoch, ages, heard_again } = silent;
+        let event = match heard_again {
+            true => Event::ControllerHeard { broker },
+            false => Event::ControllerSilent { broker, epoch, ages },
+        };
+        // It is said again.
+        let _full = self.0.shell.try_send(Input::Event(Box::new(event)));
+    }
+}
+
+/// A service that streams hold on to.
+pub struct Shared(pub(super) Arc<Service>);
+
+/// One broker's stream.
+struct Line {
+    broker: BrokerId,
+    run: Option<Incarnation>,
+    downs: mpsc::Sender<Down>,
+    sent: BTreeMap<DocumentId, WriteId>,
+    /// In whose term they were sent.
+    epoch: Option<ControllerEpoch>,
+    /// The stream belongs to this round of asking.
+    round: Option<u64>,
+    answers: FuturesUnordered<Waiting>,
+}
+
+type Waiting = std::pin::Pin<Box<dyn Future<Output = (u64, Option<Answer>)> + Send>>;
+
+/// The stream is over.
+struct Over;
+
+impl Service {
+    async fn serve(&self, mut ups: UpStream, downs: mpsc::Sender<Down>) {
+        let Ok(Some(Ok(Up::Hello { presentation, run, .. }))) = timeout(HELLO_MAX, ups.next()).await else { return };
+        let round = match &*self.stage.borrow() {
+            Stage::Waiting | Stage::Halted(_) => None,
+            Stage::Claiming(round) => Some(Some(*round)),
+            Stage::Leading(_) => Some(None),
+        };
+        let Some(round) = round else {
+            let _gone = downs.send(Down::NotController { leader: None }).await;
+            return;
+        };
+        let broker = presentation.broker;
+        tracing::debug!(%broker, "a broker follows");
+        self.tell(Event::Presented(presentation)).await;
+        let (sent, answers) = (BTreeMap::new(), FuturesUnordered::new());
+        let mut line = Line { broker, run, downs, sent, epoch: None, round, answers };
+        let _over = self.talk(&mut line, &mut ups).await;
+        if let Some(run) = line.run {
+            self.tell(Event::StreamClosed { broker, incarnation: run, refused: false }).await;
+            self.look_for(broker, run).await;
+        }
+    }
+
+    async fn talk(&self, line: &mut Line, ups: &mut UpStream) -> Result<(), Over> {
+        let mut stage = self.stage.clone();
+        stage.mark_changed();
+        loop {
+            tokio::select! {
+                changed = stage.changed() => {
+                    changed.map_err(|_| Over)?;
+                    let now = stage.borrow_and_update().clone();
+                    self.on_stage(line, now).await?;
+                }
+                up = ups.next() => match up {
+                    Some(Ok(up)) => self.on_up(line, up).await?,
+                    Some(Err(_)) | None => return Err(Over),
+                },
+                Some((id, answer)) = line.answers.next() => {
+                    // What it rests on has been published before, and goes first.
+                    let now = stage.borrow_and_update().clone();
+                    self.on_stage(line, now).await?;
+                    match answer {
+                        Some(answer) => line.send(Down::Answer { id, answer }).await?,
+                        None => return Err(Over),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn on_stage(&self, line: &mut Line, stage: Stage) -> Result<(), Over> {
+        match stage {
+            Stage::Leading(published) => line.send_documents(&published).await,
+            Stage::Claiming(round) => {
+                // Everybody is asked anew, by having to come anew.
+                let known = *line.round.get_or_insert(round);
+                if known == round && line.epoch.is_none() { Ok(()) } else { Err(Over) }
+            }
+            Stage::Waiting | Stage::Halted(_) => {
+                line.send(Down::NotController { leader: None }).await?;
+                Err(Over)
+            }
+        }
+    }
+
+    async fn on_up(&self, line: &mut Line, up: Up) -> Result<(), Over> {
+        match up {
+            Up::Hello { .. } => Err(Over),
+            Up::Beat { sequence, run, draining, .. } => {
+                let now = self.clock.monotonic();
+                line.run = Some(run);
+                self.heard.note(line.broker, now);
+                self.tell(Event::Heartbeat { broker: line.broker, incarnation: run, draining }).await;
+                let published = match &*self.stage.borrow() {
+                    Stage::Leading(published) => Some(Arc::clone(published)),
+                    Stage::Waiting | Stage::Claiming(_) | Stage::Halted(_) => None,
+                };
+                let (epoch, view) = published.map_or_else(Default::default, |p| (p.epoch, p.view.0));
+                line.send(Down::Beat { sequence, epoch, view, ages: self.heard.ages(now) }).await
+            }
+            Up::Ask { id, request } => {
+                let (reply, answer) = oneshot::channel();
+                let asked = self.shell.send(Input::Ask(Box::new(Ask { request, reply }))).await;
+                asked.map_err(|_| Over)?;
+                line.answers.push(Box::pin(async move { (id, answer.await.ok()) }));
+                Ok(())
+            }
+            Up::Leaving { run } => {
+                self.tell(Event::Left { broker: line.broker, incarnation: run }).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn tell(&self, event: Event) {
+        let _stopped = self.shell.send(Input::Event(Box::new(event))).await;
+    }
+
+    /// Whether a broker whose stream closed still takes connections: one that does not is dead soon.
+    async fn look_for(&self, broker: BrokerId, run: Incarnation) {
+        let ledger = Arc::clone(&self.ledger);
+        let endpoints = tokio::task::spawn_blocking(move || ledger.lock().endpoints(GRPC)).await.unwrap_or_default();
+        let Some((host, port)) = endpoints.get(&broker) else { return };
+        for _ in 0..LOOKS.0 {
+            let connected = timeout(LOOKS.1, TcpStream::connect((host.as_str(), *port))).await;
+            if matches!(&connected, Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused) {
+                self.tell(Event::StreamClosed { broker, incarnation: run, refused: true }).await;
+                return;
+            }
+            tokio::time::sleep(LOOKS.1).await;
+        }
+    }
+}
+
+impl Line {
+    async fn send(&mut self, down: Down) -> Result<(), Over> {
+        self.downs.send(down).await.map_err(|_| Over)
+    }
+
+    async fn send_documents(&mut self, published: &Published) -> Result<(), Over> {
+        let complete = self.epoch != Some(published.epoch);
+        if complete {
+            self.sent.clear();
+        }
+        let unsent = |(id, (write, _)): &(&DocumentId, &(WriteId, bytes::Bytes))| self.sent.get(id) != Some(write);
+        let changed: Vec<_> =
+            published.documents.iter().filter(unsent).map(|(id, (write, bytes))| (*id, *write, bytes.clone())).collect();
+        if changed.is_empty() && !complete {
+            return Ok(());
+        }
+        self.sent.extend(changed.iter().map(|(id, write, _)| (*id, *write)));
+        self.epoch = Some(published.epoch);
+        let documents = changed.into_iter().map(|(_, _, bytes)| bytes).collect();
+        self.send(Down::Documents { epoch: published.epoch, view: published.view.0, complete, documents }).await
+    }
+}
+

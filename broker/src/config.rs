@@ -200,7 +200,10 @@ fn data_directory(values: &BrokerConfig) -> Result<PathBuf, ConfigError> {
 /// Where brokers that are pods listen for each other.
 const GRPC_PORT: u16 = 9090;
 
-fn grpc_address(key: &'static ottla_core::config::Key, values: &BrokerConfig) -> Result<Option<(String, u16)>, ConfigError> {
+fn grpc_address(
+    key: &'static ottla_core::config::Key,
+    values: &BrokerConfig,
+) -> Result<Option<(String, u16)>, ConfigError> {
     let Some(text) = values.text(key).filter(|text| !text.is_empty()) else { return Ok(None) };
     http_address(text).map_err(|_| ConfigError::Grpc { key: key.name, text: text.to_owned() })
 }

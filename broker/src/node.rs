@@ -17,7 +17,7 @@ use ottla_log::store::LogDir;
 use ottla_wire::ErrorCode;
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -108,6 +108,8 @@ pub struct Running {
     pub coordination: Arc<dyn Coordination>,
     tasks: TaskTracker,
     data: Arc<data::Data>,
+    /// Whoever drops a broker without stopping it stops it as a crash would.
+    _stop: DropGuard,
 }
 
 /// Why a broker did not start.
@@ -193,6 +195,7 @@ impl Running {
             ready: AtomicBool::new(false),
         });
         node.metrics.observe(Arc::downgrade(&node));
+        let stop = node.shutdown.clone().drop_guard();
         let listeners = bound.iter().map(|bound| (bound.listener.name.clone(), bound.local)).collect();
         for bound in bound {
             tasks.spawn(listener::serve(bound, Arc::clone(&node), tasks.clone()));
@@ -204,7 +207,7 @@ impl Running {
         tasks.spawn(retain(Arc::clone(&node)));
         tasks.spawn(logging::follow(Arc::clone(&node.metadata), node.shutdown.clone()));
         node.ready.store(true, Ordering::Release);
-        Ok(Self { node, listeners, http: http_address, coordination, tasks, data })
+        Ok(Self { node, listeners, http: http_address, coordination, tasks, data, _stop: stop })
     }
 
     /// Stops: no more connections, what is under way finishes, everything is on disk.
@@ -257,12 +260,8 @@ async fn remote(config: &Config) -> Result<Option<Remote>, StartError> {
 async fn bind_grpc(config: &Config, bound: &[Bound]) -> Result<Option<(TcpListener, Endpoint)>, BindError> {
     let Some((host, port)) = config.grpc() else { return Ok(None) };
     let host = if host.is_empty() { "0.0.0.0" } else { host };
-    let failed = |source| BindError {
-        name: "ottla.grpc.listener".to_owned(),
-        address: format!("{host}:{port}"),
-        port,
-        source,
-    };
+    let failed =
+        |source| BindError { name: "ottla.grpc.listener".to_owned(), address: format!("{host}:{port}"), port, source };
     let socket = TcpListener::bind((host, port)).await.map_err(failed)?;
     let local = socket.local_addr().map_err(failed)?;
     let told = config.grpc_advertised();

@@ -1,36 +1,40 @@
 //! What a gigabyte costs on its way from one broker to another over gRPC: records inside a protobuf message, as tonic's
-//! codec sends and receives them, beside records that travel as frames of the body, untouched (ADR 0003).
+//! codec sends and receives them, beside records that travel as frames of the body, untouched (ADR 0003), by the codec
+//! that replication uses.
 //!
 //! ```text
 //! cargo bench -p ottla-rpc --bench hop            both ways, 64 KiB and 1 MiB a message, 2 GiB each
 //! ```
-//! Both ends run in this process, over TCP on loopback; the CPU time is that of both together. HTTP/2 frames are 1 MiB,
-//! windows 8 MiB; whoever pushes has dialled, because only a server may announce such frames with tonic. A first pass of each is not counted.
+//! Both ends run in this process, over TCP on loopback; the CPU time is that of both together. Frames and windows are those
+//! of `ottla_rpc::transport`; every push is answered by an acknowledgement. A first pass of each is not counted.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first thing that does not work")]
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
+use futures::channel::mpsc;
+use futures::{StreamExt, stream};
 use http::uri::PathAndQuery;
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use ottla_core::replica::{Ack, Message as Between, Push, SessionNumber, Stamp};
+use ottla_core::types::{Incarnation, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
+use ottla_rpc::replication::{Decoder, Handler, Incoming, Item, Outgoing, Replication, dial, put};
+use ottla_rpc::transport;
 use prost::Message;
 use tonic::body::Body;
 use tonic::codec::Streaming;
+use tonic::codegen::Service;
 use tonic::server::{ClientStreamingService, Grpc};
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
-use tower::{Service, ServiceExt};
 
 const MIB: usize = 1024 * 1024;
 const TOTAL_BYTES: usize = 2 * 1024 * MIB;
-const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
-const FRAME_BYTES: u32 = 1024 * 1024;
 const ROUNDS: usize = 5;
 
 /// A push with its records inside.
@@ -42,16 +46,7 @@ struct Whole {
     records: Bytes,
 }
 
-/// A push whose records follow it.
-#[derive(Clone, PartialEq, Message)]
-struct Header {
-    #[prost(int64, tag = "1")]
-    base: i64,
-    #[prost(uint32, tag = "2")]
-    records_bytes: u32,
-}
-
-/// Receives both ways; the path says which.
+/// Receives both ways.
 #[derive(Clone)]
 struct Follower;
 
@@ -66,12 +61,8 @@ impl Service<http::Request<Body>> for Follower {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         Box::pin(async move {
-            if request.uri().path().ends_with("protobuf") {
-                let grpc = Grpc::new(codec()).max_decoding_message_size(usize::MAX);
-                return Ok({ grpc }.client_streaming(Protobuf, request).await);
-            }
-            let received = receive_frames(request.into_body()).await;
-            Ok(http::Response::builder().header("received", received).body(Body::empty()).unwrap())
+            let grpc = Grpc::new(codec()).max_decoding_message_size(usize::MAX);
+            Ok({ grpc }.client_streaming(Protobuf, request).await)
         })
     }
 }
@@ -101,49 +92,55 @@ impl ClientStreamingService<Whole> for Protobuf {
     }
 }
 
-/// Records out of a body in which every push is gRPC's five bytes, a length, a header, and then the records.
-async fn receive_frames(mut body: Body) -> usize {
-    // Frames come as they were sent, or cut where a window ended: what is left of one is put before the next.
-    let (mut rest, mut missing, mut received) = (Bytes::new(), 0_usize, 0);
-    while let Some(frame) = body.frame().await {
-        let Ok(mut data) = frame.unwrap().into_data() else { break };
-        if !rest.is_empty() {
-            data = [std::mem::take(&mut rest), data].concat().into();
-        }
-        while !data.is_empty() {
-            if missing > 0 {
-                let piece = data.split_to(missing.min(data.len()));
-                missing -= piece.len();
-                received += piece.len();
-                continue;
-            }
-            if data.len() < 9 || data.len() < 9 + (&data[5..]).get_u32() as usize {
-                rest = data;
-                break;
-            }
-            let length = (&data[5..]).get_u32() as usize;
-            let header = Header::decode(data.slice(9..9 + length)).unwrap();
-            data.advance(9 + length);
-            missing = header.records_bytes as usize;
-        }
+impl Handler for Follower {
+    fn exchange(&self, incoming: Incoming) -> Outgoing {
+        let (out, answers) = mpsc::unbounded();
+        tokio::spawn(receive_frames(incoming, out));
+        answers.boxed()
     }
-    received
 }
 
-/// gRPC's five bytes and the header in one frame of the body, the records as they are in the next.
-fn frames(bytes: usize) -> Body {
+/// Acknowledges every push; its end says how many bytes have come.
+async fn receive_frames(mut incoming: Incoming, out: mpsc::UnboundedSender<Bytes>) {
+    let (mut decoder, mut received) = (Decoder::new(TOTAL_BYTES), 0);
+    while let Some(piece) = incoming.next().await {
+        decoder.feed(piece.unwrap());
+        let mut acks = BytesMut::new();
+        while let Some((item, records)) = decoder.next().unwrap() {
+            let Item::Message { partition, message: Between::Push(push) } = item else { continue };
+            received += records.len();
+            let ack = Ack {
+                epoch: push.epoch,
+                incarnation: Incarnation::new(1),
+                session: push.session,
+                end: Offset::new(i64::try_from(received).unwrap()),
+                stamp: push.stamp,
+            };
+            put(&Item::Message { partition, message: Between::Ack(ack) }, 0, &mut acks);
+        }
+        if !acks.is_empty() {
+            out.unbounded_send(acks.freeze()).unwrap();
+        }
+    }
+}
+
+/// A header in one piece, its records as they are in the next.
+fn pieces(bytes: usize) -> impl futures::Stream<Item = Bytes> {
     let records = Bytes::from(vec![7; bytes]);
-    let pushes = futures::stream::iter((0..TOTAL_BYTES / bytes).flat_map(move |at| {
-        let header = Header { base: at as i64, records_bytes: u32::try_from(bytes).unwrap() };
-        let prefix = u32::try_from(header.encoded_len()).unwrap();
-        let mut head = BytesMut::with_capacity(32);
-        head.put_u8(0);
-        head.put_u32(prefix + 4 + header.records_bytes);
-        head.put_u32(prefix);
-        header.encode(&mut head).unwrap();
-        [Ok::<_, Status>(Frame::data(head.freeze())), Ok(Frame::data(records.clone()))]
-    }));
-    Body::new(StreamBody::new(pushes))
+    stream::iter((0..TOTAL_BYTES / bytes).flat_map(move |at| {
+        let push = Push {
+            epoch: LeaderEpoch::new(7),
+            session: SessionNumber(3),
+            base: Offset::new(at as i64),
+            end: Offset::new(at as i64 + 1),
+            high_watermark: Offset::new(at as i64),
+            stamp: Stamp(1_000_000_000),
+        };
+        let partition = TopicPartition::new(TopicId::from_bytes([9; 16]), PartitionIndex::new(1));
+        let mut head = BytesMut::new();
+        put(&Item::Message { partition, message: Between::Push(push) }, bytes, &mut head);
+        [head.freeze(), records.clone()]
+    }))
 }
 
 async fn push_protobuf(channel: &Channel, bytes: usize) -> usize {
@@ -157,10 +154,17 @@ async fn push_protobuf(channel: &Channel, bytes: usize) -> usize {
 }
 
 async fn push_frames(channel: &Channel, bytes: usize) -> usize {
-    let request = http::Request::post("http://bench/bench.Hop/frames").header("content-type", "application/grpc");
-    let mut channel = channel.clone();
-    let answer = channel.ready().await.unwrap().call(request.body(frames(bytes)).unwrap()).await.unwrap();
-    answer.headers()["received"].to_str().unwrap().parse().unwrap()
+    let mut incoming = dial(channel.clone(), pieces(bytes)).await.unwrap();
+    let (mut decoder, mut acked) = (Decoder::new(TOTAL_BYTES), 0);
+    while let Some(piece) = incoming.next().await {
+        decoder.feed(piece.unwrap());
+        while let Some((item, _)) = decoder.next().unwrap() {
+            if let Item::Message { message: Between::Ack(ack), .. } = item {
+                acked = ack.end.get();
+            }
+        }
+    }
+    usize::try_from(acked).unwrap()
 }
 
 /// User and system time of this process.
@@ -179,21 +183,11 @@ async fn main() {
     }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::builder()
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .max_frame_size(FRAME_BYTES)
-        .add_service(Follower);
+    let server = transport::server().add_service(Follower).add_service(Replication::new(Arc::new(Follower)));
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
     tokio::spawn(server.serve_with_incoming(incoming));
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-    let channel = endpoint
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .tcp_nodelay(true)
-        .connect()
-        .await
-        .unwrap();
+    let uri = format!("http://{address}").parse().unwrap();
+    let channel = transport::endpoint(uri).connect().await.unwrap();
     println!("| message | way | CPU-s/GiB | GiB/s |\n|---|---|---|---|");
     for bytes in [64 * 1024, MIB] {
         for way in ["protobuf", "frames"] {

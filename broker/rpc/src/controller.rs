@@ -12,15 +12,19 @@ mod error;
 mod refusal;
 mod request;
 pub mod server;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use ottla_core::controller::{Answer, Presentation, Request};
 use ottla_core::types::{BrokerId, ControllerEpoch, Incarnation};
 
 use crate::proto::ottla::controller::v1 as pb;
+
+use codec::Message;
 
 pub use client::Client;
 pub use error::{DecodeError, EncodeError, StreamError};
@@ -29,11 +33,11 @@ pub use server::{DownStream, Service, UpStream, service};
 /// The version of this protocol that a hello names; N is understood with N and N−1.
 pub const VERSION: u32 = 1;
 
-/// The largest message of a broker. A registration with 100,000 suspect partitions has about 2.5 MiB; whoever changes
-/// more in-sync sets than fit here does so in several requests.
-pub const UP_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The largest message of a broker, and of the controller when it holds no documents. A registration with 100,000 suspect
+/// partitions has about 2.3 MiB; whoever changes more in-sync sets than fit does so in several requests.
+pub const UP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The largest message of the controller: all documents of a large cluster at once.
+/// The largest message with documents: all of a large cluster at once.
 pub const DOWN_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a broker sends to the process that it takes for the controller.
@@ -124,3 +128,30 @@ pub struct Silent {
     /// It is heard again: what was said before no longer counts.
     pub heard_again: bool,
 }
+
+/// The bytes of one message, without gRPC's prefix; what streams are made of.
+macro_rules! bytes {
+    ($($message:ident)*) => {$(
+        impl $message {
+            /// As it crosses the network.
+            ///
+            /// # Errors
+            /// [`EncodeError`] when this service does not carry it.
+            pub fn encode(&self) -> Result<Bytes, EncodeError> {
+                let mut out = BytesMut::new();
+                self.put(&mut out)?;
+                Ok(out.freeze())
+            }
+
+            /// Out of what crossed the network.
+            ///
+            /// # Errors
+            /// [`DecodeError`] when it is none.
+            pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+                Self::take(bytes)
+            }
+        }
+    )*};
+}
+
+bytes! { Up Down Silent }

@@ -12,12 +12,7 @@ pub mod replication;
 pub mod transport;
 
 /// The generated types of `proto/`.
-#[allow(
-    unreachable_pub,
-    missing_docs,
-    clippy::large_enum_variant,
-    reason = "generated; what they mean stands in proto/"
-)]
+#[expect(unreachable_pub, reason = "generated code does not know who may see it")]
 mod proto {
     include!(concat!(env!("OUT_DIR"), "/protos.rs"));
 }

@@ -9,6 +9,8 @@ pub mod client;
 mod frame;
 mod header;
 pub mod server;
+#[cfg(test)]
+mod tests;
 
 use ottla_core::replica::{Lane, Message};
 use ottla_core::types::{BrokerId, ClusterId, Incarnation, TopicPartition};

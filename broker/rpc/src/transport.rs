@@ -3,8 +3,10 @@
 //! The sizes are those that `benches/hop.rs` measured (ADR 0003). Both ends announce them: a receiver says how large
 //! frames and windows may be. Nothing here opens a connection or a port.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use futures::channel::oneshot;
 use ottla_core::limits::REPLICATION_BYTES;
 use tonic::transport::{Endpoint, Server, Uri};
 
@@ -55,4 +57,13 @@ pub fn server() -> Server {
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+}
+
+/// As long as this is held, the other half of [`held`] waits.
+pub(crate) type Held = oneshot::Sender<Infallible>;
+
+/// For a request that has to end when nobody wants its answer any more: hyper goes on sending the body of a request whose
+/// answer was dropped, and the other side would not notice until the connection ends.
+pub(crate) fn held() -> (Held, oneshot::Receiver<Infallible>) {
+    oneshot::channel()
 }

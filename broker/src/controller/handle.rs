@@ -11,8 +11,7 @@ use ottla_core::controller::error::{
     AlterConfigError, CreatePartitionsError, CreateTopicError, DeleteTopicError, NotController, RegisterError,
 };
 use ottla_core::controller::{
-    Answer, ConfigChange, ConfigTarget, Growth, NewTopic, ProducerIdBlock, Registered, Registration, Request,
-    TopicRef,
+    Answer, ConfigChange, ConfigTarget, Growth, NewTopic, ProducerIdBlock, Registered, Registration, Request, TopicRef,
 };
 use ottla_core::metadata::{ExplicitConfig, Topic};
 use ottla_core::types::{BrokerId, Incarnation, ProducerId, TopicId};

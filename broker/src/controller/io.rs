@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use ottla_coordination::{Coordination, Expected, Holder, LeaseError, Put, PutError};
-use ottla_core::controller::{
-    DocumentId, Event, LeaseCall, LeaseSeen, ReadOutcome, SessionId, Write, WriteOutcome,
-};
+use ottla_core::controller::{DocumentId, Event, LeaseCall, LeaseSeen, ReadOutcome, SessionId, Write, WriteOutcome};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::task::TaskTracker;

@@ -339,8 +339,10 @@ pub(super) fn take_in(
     while let Some(next) = intake.blocking_recv() {
         match next {
             Intake::Documents { epoch, view, complete, documents } => {
-                let decoded: Result<Vec<_>, _> =
-                    documents.into_iter().map(|bytes| ottla_rpc::decode(&bytes).map(|document| (document, bytes))).collect();
+                let decoded: Result<Vec<_>, _> = documents
+                    .into_iter()
+                    .map(|bytes| ottla_rpc::decode(&bytes).map(|document| (document, bytes)))
+                    .collect();
                 let taken = match decoded {
                     Ok(documents) => ledger.lock().take((epoch, View(view)), complete, documents),
                     Err(error) => {

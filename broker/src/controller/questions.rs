@@ -117,10 +117,12 @@ impl Asked {
             let outcome = match answer {
                 // It is committed, and in force here already: an image brought it.
                 Ok(_) => continue,
-                Err(AlterPartitionError::Stale(StaleLeader::PartitionEpoch { .. } | StaleLeader::LeaderEpoch { .. })) => {
+                Err(AlterPartitionError::Stale(
+                    StaleLeader::PartitionEpoch { .. } | StaleLeader::LeaderEpoch { .. },
+                )) => Altered::Outdated,
+                Err(AlterPartitionError::Stale(StaleLeader::Unknown | StaleLeader::NotLeader { .. })) => {
                     Altered::Outdated
                 }
-                Err(AlterPartitionError::Stale(StaleLeader::Unknown | StaleLeader::NotLeader { .. })) => Altered::Outdated,
                 Err(AlterPartitionError::Ineligible { .. } | AlterPartitionError::Isr(_)) => Altered::Ineligible,
             };
             if let Some(replica) = partitions.get(partition) {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::stream::FuturesUnordered;
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use ottla_core::controller::{Answer, DocumentId, Event, WriteId};
 use ottla_core::types::{BrokerId, ControllerEpoch, Incarnation};
 use ottla_rpc::controller::{self as wire, Down, DownStream, Silent, Up, UpStream};
@@ -222,8 +222,12 @@ impl Line {
             self.sent.clear();
         }
         let unsent = |(id, (write, _)): &(&DocumentId, &(WriteId, bytes::Bytes))| self.sent.get(id) != Some(write);
-        let changed: Vec<_> =
-            published.documents.iter().filter(unsent).map(|(id, (write, bytes))| (*id, *write, bytes.clone())).collect();
+        let changed: Vec<_> = published
+            .documents
+            .iter()
+            .filter(unsent)
+            .map(|(id, (write, bytes))| (*id, *write, bytes.clone()))
+            .collect();
         if changed.is_empty() && !complete {
             return Ok(());
         }
@@ -233,4 +237,3 @@ impl Line {
         self.send(Down::Documents { epoch: published.epoch, view: published.view.0, complete, documents }).await
     }
 }
-

@@ -185,7 +185,8 @@ impl Owner {
 
     /// High watermarks have moved: more may be committed, and there may be more to read.
     fn on_moved(&mut self) {
-        let waiting: Vec<_> = self.hosts.values().filter(|host| host.waits_for_others()).map(|host| host.home.index).collect();
+        let waiting: Vec<_> =
+            self.hosts.values().filter(|host| host.waits_for_others()).map(|host| host.home.index).collect();
         for index in waiting {
             self.with(index, |host, around| {
                 host.settle(around);

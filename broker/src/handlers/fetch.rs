@@ -249,11 +249,7 @@ fn read(found: &Found, wanted: &Wanted, left: usize, at_least_one: bool) -> Outc
     let high_watermark = replica.high_watermark();
     let shown = replica.shown_watermark().map_or(-1, Offset::get);
     let log_start = replica.log.log_start();
-    let mut outcome = Outcome {
-        high_watermark: shown,
-        log_start: log_start.get(),
-        ..Outcome::failed(ErrorCode::NONE)
-    };
+    let mut outcome = Outcome { high_watermark: shown, log_start: log_start.get(), ..Outcome::failed(ErrorCode::NONE) };
     if let Some(diverging) = divergence(replica, wanted) {
         outcome.diverging = Some(diverging);
         return outcome;

@@ -99,12 +99,7 @@ pub fn stage(cx: Cx, request: ProduceRequest) -> Reply {
 
 /// Appends what found no room at first, then waits until the last of the request's frames is on disk: the journal is
 /// one, so all the others are as well.
-async fn finish(
-    cx: Cx,
-    acks: i16,
-    patience: Duration,
-    mut topics: Vec<TopicWork>,
-) -> Result<Option<Answer>, Close> {
+async fn finish(cx: Cx, acks: i16, patience: Duration, mut topics: Vec<TopicWork>) -> Result<Option<Answer>, Close> {
     let mut durable_at = None;
     for work in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
         while let Outcome::Waiting(found, batch) = &work.outcome {

@@ -91,12 +91,8 @@ impl Exchange {
             return None;
         }
         let incarnation = self.me.partitions.hub().run();
-        let welcome = Item::Welcome {
-            version: replication::VERSION,
-            from: self.me.id,
-            incarnation,
-            credit_bytes: CREDIT_BYTES,
-        };
+        let welcome =
+            Item::Welcome { version: replication::VERSION, from: self.me.id, incarnation, credit_bytes: CREDIT_BYTES };
         self.say(&welcome).await.then_some((from, lane))
     }
 

@@ -213,8 +213,7 @@ impl Follower {
     fn tombstones(&self, root: &Root) -> BTreeMap<crate::types::TopicId, crate::metadata::Tombstone> {
         let counted = self.shards.values().filter(|shard| shard.index < root.shard_count);
         let stones = counted.flat_map(|shard| shard.tombstones.iter().map(move |stone| (shard, stone)));
-        let belongs =
-            |shard: &Shard, name: &str| document::shard_of(name, root.shard_count) == ShardId(shard.index);
+        let belongs = |shard: &Shard, name: &str| document::shard_of(name, root.shard_count) == ShardId(shard.index);
         let stones = stones.filter(|(shard, (_, stone))| belongs(shard, &stone.name));
         stones.map(|(_, (id, stone))| (*id, stone.clone())).collect()
     }
@@ -303,7 +302,12 @@ mod tests {
         Document::Shard(Arc::new(Shard { header: header(epoch, version), topics, runs, ..Shard::default() }))
     }
 
-    fn take(follower: &mut Follower, epoch: i64, complete: bool, documents: Vec<Document>) -> Result<bool, FollowError> {
+    fn take(
+        follower: &mut Follower,
+        epoch: i64,
+        complete: bool,
+        documents: Vec<Document>,
+    ) -> Result<bool, FollowError> {
         follower.take(ControllerEpoch::new(epoch), complete, documents)
     }
 

@@ -91,9 +91,10 @@ fn registered_from(registered: pb::Registered) -> Result<Result<Registered, Regi
 type Partitions<E> = Result<Vec<Result<Partition, E>>, BrokerRequestError>;
 
 fn partitions_to<E: Refusal>(outcome: &Partitions<E>) -> pb::PartitionAnswers {
+    // Without sentences: there may be as many as there are partitions.
     let partition = |outcome: &Result<Partition, E>| match outcome {
         Ok(partition) => pb::PartitionAnswer { refused: None, partition: Some(partition.into()) },
-        Err(error) => pb::PartitionAnswer { refused: Some(error.to_pb()), partition: None },
+        Err(error) => pb::PartitionAnswer { refused: Some(error.facts()), partition: None },
     };
     match outcome {
         Ok(partitions) => {
@@ -154,10 +155,14 @@ fn producer_ids_to(outcome: &Result<ProducerIdBlock, NotController>) -> pb::Prod
 }
 
 fn producer_ids_from(block: pb::ProducerIds) -> Result<Result<ProducerIdBlock, NotController>, DecodeError> {
-    Ok(match block.refused {
-        Some(refused) => Err(Refusal::from_pb(&refused)?),
-        None => Ok(ProducerIdBlock { first: ProducerId::new(block.first), count: block.count }),
-    })
+    if let Some(refused) = block.refused {
+        return Ok(Err(Refusal::from_pb(&refused)?));
+    }
+    // Whoever hands them out adds the two.
+    if block.first < 0 || block.count <= 0 || block.first.checked_add(block.count).is_none() {
+        return Err(DecodeError::Range { what: "a number of producer ids", got: block.count });
+    }
+    Ok(Ok(ProducerIdBlock { first: ProducerId::new(block.first), count: block.count }))
 }
 
 fn topic_to(outcome: &Result<Arc<Topic>, CreateTopicError>) -> pb::TopicAnswer {

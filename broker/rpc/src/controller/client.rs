@@ -9,6 +9,7 @@ use tonic::{Request, Status};
 
 use super::codec::{Arrived, Codec, Messages};
 use super::{DOWN_BYTES_MAX, Down, Silent, StreamError, UP_BYTES_MAX, Up};
+use crate::transport::held;
 
 pub(super) const FOLLOW: &str = "/ottla.controller.v1.Controller/Follow";
 pub(super) const SILENT: &str = "/ottla.controller.v1.Controller/Silent";
@@ -26,7 +27,7 @@ impl Client {
     }
 
     /// Opens a stream. Returns when the other side has answered that it takes it; that may be before it has read anything.
-    /// Dropping the answer, or ending `ups`, ends the stream. An [`super::EncodeError`] of `ups` breaks it.
+    /// When the answer is dropped or has ended, so do `ups`. An [`super::EncodeError`] of `ups` breaks the stream.
     ///
     /// # Errors
     /// Nobody is there, or there is no such service.
@@ -35,9 +36,10 @@ impl Client {
         ups: impl Stream<Item = Up> + Send + 'static,
     ) -> Result<BoxStream<'static, Result<Down, StreamError>>, Status> {
         let mut grpc = self.ready().await?;
-        let codec = Codec::<Up, Down>::new();
-        let answer = grpc.streaming(Request::new(ups), PathAndQuery::from_static(FOLLOW), codec).await?;
-        Ok(Messages::of(answer.into_inner()).boxed())
+        let (held, dropped) = held();
+        let ups = Request::new(ups.take_until(dropped));
+        let answer = grpc.streaming(ups, PathAndQuery::from_static(FOLLOW), Codec::<Up, Down>::new()).await?;
+        Ok(Messages::of(answer.into_inner(), Some(held)).boxed())
     }
 
     /// Says that the controller fell silent, or is heard again. There is no deadline but the caller's.
@@ -56,7 +58,7 @@ impl Client {
         let mut grpc = Grpc::new(self.channel.clone())
             .max_decoding_message_size(DOWN_BYTES_MAX)
             .max_encoding_message_size(UP_BYTES_MAX);
-        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
         Ok(grpc)
     }
 }

@@ -10,10 +10,16 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BufMut};
 use futures::Stream;
 use prost::Message as _;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use tonic::Status;
 use tonic::codec::{DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
-use tonic::{Code, Status};
 
-use super::{DecodeError, Down, EncodeError, Silent, StreamError, Up, pb};
+use crate::transport::Held;
+
+use super::{DOWN_BYTES_MAX, DecodeError, Down, EncodeError, Silent, StreamError, UP_BYTES_MAX, Up, pb};
+
+/// Fields of a message with documents: the most that there can be, and what goes with them.
+const FIELDS_MAX: usize = (1 << 16) + 16;
 
 /// Something that is one gRPC message.
 pub(super) trait Message: Sized + Send + Sync + 'static {
@@ -22,15 +28,18 @@ pub(super) trait Message: Sized + Send + Sync + 'static {
     fn take(bytes: impl Buf) -> Result<Self, DecodeError>;
 }
 
-/// Every buffer here grows.
-fn put(message: &impl prost::Message, out: &mut impl BufMut) {
+fn put(message: &impl prost::Message, max: usize, out: &mut impl BufMut) -> Result<(), EncodeError> {
+    let got = message.encoded_len();
+    if got > max {
+        return Err(EncodeError::TooLong { got, max });
+    }
     message.encode(out).expect("a buffer that grows has room");
+    Ok(())
 }
 
 impl Message for Up {
     fn put(&self, out: &mut impl BufMut) -> Result<(), EncodeError> {
-        put(&pb::Up::try_from(self)?, out);
-        Ok(())
+        put(&pb::Up::try_from(self)?, UP_BYTES_MAX, out)
     }
 
     fn take(bytes: impl Buf) -> Result<Self, DecodeError> {
@@ -40,19 +49,21 @@ impl Message for Up {
 
 impl Message for Down {
     fn put(&self, out: &mut impl BufMut) -> Result<(), EncodeError> {
-        put(&pb::Down::try_from(self)?, out);
-        Ok(())
+        let max = if matches!(self, Self::Documents { .. }) { DOWN_BYTES_MAX } else { UP_BYTES_MAX };
+        put(&pb::Down::try_from(self)?, max, out)
     }
 
     fn take(bytes: impl Buf) -> Result<Self, DecodeError> {
+        if bytes.remaining() > UP_BYTES_MAX {
+            check_documents(bytes.chunk())?;
+        }
         pb::Down::decode(bytes)?.try_into()
     }
 }
 
 impl Message for Silent {
     fn put(&self, out: &mut impl BufMut) -> Result<(), EncodeError> {
-        put(&pb::SilentRequest::from(self), out);
-        Ok(())
+        put(&pb::SilentRequest::from(self), UP_BYTES_MAX, out)
     }
 
     fn take(bytes: impl Buf) -> Result<Self, DecodeError> {
@@ -60,13 +71,33 @@ impl Message for Silent {
     }
 }
 
+/// Two bytes of protobuf can become some hundred in memory. So only documents may be long, and there are not many of them.
+fn check_documents(mut bytes: &[u8]) -> Result<(), DecodeError> {
+    const DOCUMENTS: u32 = 2;
+    let all = bytes.len();
+    let (tag, kind) = decode_key(&mut bytes)?;
+    let length = decode_varint(&mut bytes)?;
+    if tag != DOCUMENTS || kind != WireType::LengthDelimited || u64::try_from(bytes.len()) != Ok(length) {
+        return Err(DecodeError::TooLong { got: all, max: UP_BYTES_MAX });
+    }
+    let mut fields = 0_usize;
+    while !bytes.is_empty() {
+        let (tag, kind) = decode_key(&mut bytes)?;
+        skip_field(kind, tag, &mut bytes, DecodeContext::default())?;
+        fields += 1;
+        if fields > FIELDS_MAX {
+            return Err(DecodeError::TooLong { got: fields, max: FIELDS_MAX });
+        }
+    }
+    Ok(())
+}
+
 /// The answer to [`Silent`]: it arrived.
 pub(super) struct Arrived;
 
 impl Message for Arrived {
     fn put(&self, out: &mut impl BufMut) -> Result<(), EncodeError> {
-        put(&pb::SilentAnswer {}, out);
-        Ok(())
+        put(&pb::SilentAnswer {}, UP_BYTES_MAX, out)
     }
 
     fn take(bytes: impl Buf) -> Result<Self, DecodeError> {
@@ -117,12 +148,16 @@ impl<E, D: Message> Decoder for Codec<E, D> {
     }
 }
 
-/// The messages of a stream. After the first error nothing more comes, and the stream is reset.
-pub(super) struct Messages<D>(Option<Streaming<Result<D, DecodeError>>>);
+/// The messages of a stream. After the first error nothing more comes.
+pub(super) struct Messages<D> {
+    stream: Option<Streaming<Result<D, DecodeError>>>,
+    /// What is sent the other way ends with this.
+    held: Option<Held>,
+}
 
 impl<D> Messages<D> {
-    pub(super) fn of(stream: Streaming<Result<D, DecodeError>>) -> Self {
-        Self(Some(stream))
+    pub(super) fn of(stream: Streaming<Result<D, DecodeError>>, held: Option<Held>) -> Self {
+        Self { stream: Some(stream), held }
     }
 }
 
@@ -130,15 +165,14 @@ impl<D> Stream for Messages<D> {
     type Item = Result<D, StreamError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(stream) = &mut self.0 else { return Poll::Ready(None) };
+        let Some(stream) = &mut self.stream else { return Poll::Ready(None) };
         let item = match ready!(Pin::new(stream).poll_next(cx)) {
             Some(Ok(Ok(message))) => return Poll::Ready(Some(Ok(message))),
             Some(Ok(Err(unreadable))) => Some(Err(unreadable.into())),
-            Some(Err(status)) if status.code() == Code::Ok => None,
             Some(Err(status)) => Some(Err(status.into())),
             None => None,
         };
-        self.0 = None;
+        (self.stream, self.held) = (None, None);
         Poll::Ready(item)
     }
 }

@@ -11,6 +11,14 @@ pub enum EncodeError {
     /// The answer to one.
     #[error("an answer to {0} is no answer to a broker")]
     Answer(&'static str),
+    /// More than the other side takes: to be sent in parts.
+    #[error("a message has {got} bytes; at most {max} are taken")]
+    TooLong {
+        /// How many it has.
+        got: usize,
+        /// How many are taken.
+        max: usize,
+    },
 }
 
 impl From<EncodeError> for Status {
@@ -43,6 +51,14 @@ pub enum DecodeError {
         what: &'static str,
         /// What it is.
         got: i64,
+    },
+    /// Longer, or of more parts, than anybody sends.
+    #[error("it has {got} bytes or parts; at most {max} are taken")]
+    TooLong {
+        /// How many it has.
+        got: usize,
+        /// How many are taken.
+        max: usize,
     },
     /// From a newer broker, which should not have sent it.
     #[error("it is {0} of a kind that this Ottla does not know")]

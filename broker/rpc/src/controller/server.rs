@@ -87,7 +87,7 @@ impl<S: Service> StreamingService<Result<Up, DecodeError>> for Follow<S> {
     type Future = Ready<Result<Response<DownStream>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<Result<Up, DecodeError>>>) -> Self::Future {
-        let ups = Messages::of(request.into_inner()).boxed();
+        let ups = Messages::of(request.into_inner(), None).boxed();
         ready(Ok(Response::new(self.0.follow(ups))))
     }
 }

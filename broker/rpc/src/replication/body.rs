@@ -11,17 +11,24 @@ use http_body::{Body as _, Frame};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-/// The pieces of the other side's body, as they came. After an error, or the end, nothing more comes; dropping it tells
-/// the other side that nobody reads on.
+use crate::transport::Held;
+
+/// The pieces of the other side's body, as they came. After an error, or the end, nothing more comes.
 #[derive(Debug)]
 pub struct Incoming {
     body: Option<Body>,
     remote: Option<SocketAddr>,
+    /// The request that this answers ends with it.
+    held: Option<Held>,
 }
 
 impl Incoming {
-    pub(super) fn new(body: Body, remote: Option<SocketAddr>) -> Self {
-        Self { body: Some(body), remote }
+    pub(super) fn of_request(body: Body, remote: Option<SocketAddr>) -> Self {
+        Self { body: Some(body), remote, held: None }
+    }
+
+    pub(super) fn of_answer(body: Body, held: Held) -> Self {
+        Self { body: Some(body), remote: None, held: Some(held) }
     }
 
     /// The address of whoever dialled, if it dialled over TCP; nothing is known of whom one has dialled oneself.
@@ -52,7 +59,7 @@ impl Stream for Incoming {
                 }
             }
         };
-        self.body = None;
+        (self.body, self.held) = (None, None);
         Poll::Ready(last)
     }
 }

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderValue, StatusCode};
 use tonic::codegen::Service;
@@ -12,11 +12,12 @@ use tonic::{Code, Status};
 
 use super::body::{self, Incoming};
 use super::server::EXCHANGE;
+use crate::transport::held;
 
 /// Sends `pieces` as the body of a request and gives what is answered. Returns when the other side has answered that it
 /// takes the request, usually before the first piece has arrived. What [`super::put`] made and records are pieces of their
-/// own, so that nothing is copied; an empty piece costs a frame and says nothing. Dropping the answer, or the end of
-/// `pieces`, ends the exchange.
+/// own, so that nothing is copied; an empty piece costs a frame and says nothing. When the answer is dropped or has ended,
+/// so do `pieces`; when they end, the answer need not.
 ///
 /// # Errors
 /// Nobody is there, or nobody who knows this service.
@@ -26,7 +27,8 @@ pub async fn dial(
 ) -> Result<Incoming, Status> {
     let unavailable = |error: tonic::transport::Error| Status::from_error(error.into());
     poll_fn(|cx| channel.poll_ready(cx)).await.map_err(unavailable)?;
-    let mut request = http::Request::new(body::request(pieces));
+    let (held, dropped) = held();
+    let mut request = http::Request::new(body::request(pieces.take_until(dropped)));
     *request.method_mut() = http::Method::POST;
     // The channel puts its own scheme and authority in front.
     *request.uri_mut() = http::Uri::from_static(EXCHANGE);
@@ -40,5 +42,5 @@ pub async fn dial(
     if answer.status() != StatusCode::OK {
         return Err(Status::unavailable(format!("answered with HTTP status {}", answer.status())));
     }
-    Ok(Incoming::new(answer.into_body(), None))
+    Ok(Incoming::of_answer(answer.into_body(), held))
 }

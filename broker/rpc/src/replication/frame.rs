@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use ottla_core::replica::Message;
 use prost::Message as _;
 
@@ -84,17 +84,14 @@ pub struct Decoder {
     frame_bytes_max: usize,
     /// What was fed and not yet looked at.
     pieces: VecDeque<Bytes>,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    /// In front of or within prefix and header; what has come of them, if they are cut.
-    Head(BytesMut),
-    /// Behind the header.
-    Records { item: Item, length: usize, come: BytesMut },
+    /// What has come of prefix and header, if they are cut.
+    head: BytesMut,
+    /// An item whose records are under way, and how many bytes they have.
+    pending: Option<(Item, usize)>,
+    /// What has come of them, if they are cut.
+    come: BytesMut,
     /// There is no next frame.
-    Failed(FrameError),
+    failed: Option<FrameError>,
 }
 
 /// What prefix and header come to.
@@ -106,13 +103,20 @@ struct Lengths {
 impl Decoder {
     /// Refuses frames that say that they have more than `frame_bytes_max` bytes behind gRPC's prefix.
     pub fn new(frame_bytes_max: usize) -> Self {
-        Self { frame_bytes_max, pieces: VecDeque::new(), state: State::Head(BytesMut::new()) }
+        Self {
+            frame_bytes_max,
+            pieces: VecDeque::new(),
+            head: BytesMut::new(),
+            pending: None,
+            come: BytesMut::new(),
+            failed: None,
+        }
     }
 
     /// Takes the next piece of the body. [`Self::next`] is to be called until it has none before the next one is fed:
     /// only then is what is kept bounded.
     pub fn feed(&mut self, data: Bytes) {
-        if !data.is_empty() && !matches!(self.state, State::Failed(_)) {
+        if !data.is_empty() && self.failed.is_none() {
             self.pieces.push_back(data);
         }
     }
@@ -121,63 +125,101 @@ impl Decoder {
     ///
     /// # Errors
     /// [`FrameError`] when what was fed are no frames; the same again however often it is called.
-    // It cannot be an Iterator: None is not the end.
-    #[expect(clippy::should_implement_trait, reason = "after None more may come, and an error is not an item")]
+    #[expect(clippy::should_implement_trait, reason = "after None more may come: it is no Iterator")]
     pub fn next(&mut self) -> Result<Option<(Item, Bytes)>, FrameError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         self.advance().inspect_err(|error| {
-            self.pieces = VecDeque::new();
-            self.state = State::Failed(error.clone());
+            *self = Self { failed: Some(error.clone()), ..Self::new(self.frame_bytes_max) };
         })
     }
 
+    /// Whether the body may end here; if not, a frame is cut off.
+    pub fn is_between_frames(&self) -> bool {
+        self.pieces.is_empty() && self.head.is_empty() && self.pending.is_none() && self.failed.is_none()
+    }
+
+    /// How many bytes it holds or has set aside.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum::<usize>() + self.head.capacity() + self.come.capacity()
+    }
+
     fn advance(&mut self) -> Result<Option<(Item, Bytes)>, FrameError> {
-        loop {
-            match &mut self.state {
-                State::Failed(error) => return Err(error.clone()),
-                State::Head(_) => {
-                    let Some((item, length)) = self.head()? else { return Ok(None) };
-                    self.state = State::Records { item, length, come: BytesMut::new() };
-                }
-                State::Records { length, come, .. } => {
-                    let Some(records) = records(&mut self.pieces, *length, come) else { return Ok(None) };
-                    let done = std::mem::replace(&mut self.state, State::Head(BytesMut::new()));
-                    let State::Records { item, .. } = done else { unreachable!("it was matched above") };
-                    return Ok(Some((item, records)));
-                }
-            }
+        let pending = match self.pending.take() {
+            Some(pending) => Some(pending),
+            None => self.header()?,
+        };
+        let Some((item, length)) = pending else { return Ok(None) };
+        let records = self.records(length);
+        if records.is_none() {
+            self.pending = Some((item, length));
+            return Ok(None);
         }
+        Ok(records.map(|records| (item, records)))
     }
 
     /// The header of the next frame and the length of its records.
-    fn head(&mut self) -> Result<Option<(Item, usize)>, FrameError> {
-        let State::Head(cut) = &mut self.state else { return Ok(None) };
-        while let Some(piece) = self.pieces.front_mut() {
-            if cut.is_empty()
-                && let Some(lengths) = lengths(piece, self.frame_bytes_max)?
-                && let Some(header) = piece.get(PREFIX_BYTES..PREFIX_BYTES + lengths.header)
+    fn header(&mut self) -> Result<Option<(Item, usize)>, FrameError> {
+        while let Some(mut piece) = self.pieces.pop_front() {
+            if self.head.is_empty()
+                && let Some((lengths, header)) = whole(&piece, self.frame_bytes_max)?
             {
                 let item = item(header, lengths.records)?;
-                piece.advance(PREFIX_BYTES + lengths.header);
+                self.put_back(piece.split_off(PREFIX_BYTES + lengths.header));
                 return Ok(Some((item, lengths.records)));
             }
             // First as much as says how much there is, then that much.
-            let wanted = match lengths(cut, self.frame_bytes_max)? {
+            let wanted = match lengths(&self.head, self.frame_bytes_max)? {
                 None => PREFIX_BYTES,
                 Some(lengths) => PREFIX_BYTES + lengths.header,
             };
-            cut.extend_from_slice(&piece.split_to((wanted - cut.len()).min(piece.len())));
-            if piece.is_empty() {
-                self.pieces.pop_front();
-            }
-            if let Some(lengths) = lengths(cut, self.frame_bytes_max)?
-                && let Some(header) = cut.get(PREFIX_BYTES..PREFIX_BYTES + lengths.header)
-            {
+            self.head.extend_from_slice(&piece.split_to((wanted - self.head.len()).min(piece.len())));
+            self.put_back(piece);
+            if let Some((lengths, header)) = whole(&self.head, self.frame_bytes_max)? {
                 let item = item(header, lengths.records)?;
+                self.head.clear();
                 return Ok(Some((item, lengths.records)));
             }
         }
         Ok(None)
     }
+
+    /// The next `length` bytes: a slice if they lie in one piece, else put together; `None` while some are missing.
+    fn records(&mut self, length: usize) -> Option<Bytes> {
+        if length == 0 {
+            return Some(Bytes::new());
+        }
+        while let Some(mut piece) = self.pieces.pop_front() {
+            let missing = length - self.come.len();
+            if self.come.is_empty() && piece.len() >= missing {
+                let records = piece.split_to(missing);
+                self.put_back(piece);
+                return Some(records);
+            }
+            self.come.reserve(missing);
+            self.come.extend_from_slice(&piece.split_to(missing.min(piece.len())));
+            self.put_back(piece);
+            if self.come.len() == length {
+                return Some(std::mem::take(&mut self.come).freeze());
+            }
+        }
+        None
+    }
+
+    fn put_back(&mut self, rest: Bytes) {
+        if !rest.is_empty() {
+            self.pieces.push_front(rest);
+        }
+    }
+}
+
+/// Prefix and header, if all of them is there.
+fn whole(bytes: &[u8], frame_bytes_max: usize) -> Result<Option<(Lengths, &[u8])>, FrameError> {
+    let Some(lengths) = lengths(bytes, frame_bytes_max)? else { return Ok(None) };
+    let header = bytes.get(PREFIX_BYTES..PREFIX_BYTES + lengths.header);
+    Ok(header.map(|header| (lengths, header)))
 }
 
 /// What the first bytes of a frame say, checked as soon as they are there; `None` while they are not.
@@ -210,29 +252,4 @@ fn item(header: &[u8], records: usize) -> Result<Item, FrameError> {
         return Err(FrameError::StrayRecords(records));
     }
     Ok(item)
-}
-
-/// The next `length` bytes: a slice if they lie in one piece, else put together in `come`; `None` while some are missing.
-fn records(pieces: &mut VecDeque<Bytes>, length: usize, come: &mut BytesMut) -> Option<Bytes> {
-    if length == 0 {
-        return Some(Bytes::new());
-    }
-    while let Some(piece) = pieces.front_mut() {
-        let missing = length - come.len();
-        if come.is_empty() && piece.len() > missing {
-            return Some(piece.split_to(missing));
-        }
-        if come.is_empty() && piece.len() == missing {
-            return pieces.pop_front();
-        }
-        come.reserve(missing);
-        come.extend_from_slice(&piece.split_to(missing.min(piece.len())));
-        if piece.is_empty() {
-            pieces.pop_front();
-        }
-        if come.len() == length {
-            return Some(std::mem::take(come).freeze());
-        }
-    }
-    None
 }

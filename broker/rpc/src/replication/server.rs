@@ -66,7 +66,7 @@ impl<H: Handler> Service<http::Request<Body>> for Replication<H> {
             return ready(Ok(Status::new(Code::Unimplemented, "there is no such method").into_http()));
         }
         let remote = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-        let outgoing = self.handler.exchange(Incoming::new(request.into_body(), remote));
+        let outgoing = self.handler.exchange(Incoming::of_request(request.into_body(), remote));
         let mut answer = http::Response::new(body::answer(outgoing));
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         ready(Ok(answer))

@@ -1,0 +1,207 @@
+//! Three brokers in one process, over loopback gRPC: what is acknowledged is on all of them, and outlives each of them.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that does not work")]
+
+#[expect(dead_code, reason = "this file needs a part of it")]
+#[path = "support/peer.rs"]
+mod peer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_broker::node::Running;
+use ottla_coordination::{Coordination, Embedded};
+use ottla_core::table::MemoryTable;
+use ottla_core::types::{BrokerId, PartitionIndex};
+use ottla_wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_wire::messages::CreateTopicsRequest;
+use ottla_wire::messages::create_topics_request::CreatableTopic;
+use ottla_wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_wire::record::{BatchBuilder, Compression};
+use peer::{DEADLINE, Peer, address, configured, with};
+
+const TOPIC: &str = "orders";
+const KEYS: &[(&str, &str)] = &[
+    ("cluster.id", "MkU3OEVBNTcwNTJENDM2Qg"),
+    ("ottla.grpc.listener", "127.0.0.1:0"),
+    ("min.insync.replicas", "2"),
+    ("default.replication.factor", "3"),
+    // The records' time is made up.
+    ("log.retention.ms", "-1"),
+];
+
+/// Three brokers; one that is stopped leaves a gap.
+struct Trio {
+    folder: tempfile::TempDir,
+    brokers: [Option<Running>; 3],
+    coordination: Arc<dyn Coordination>,
+}
+
+impl Trio {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let coordination = Arc::new(Embedded::new(MemoryTable::default()).unwrap());
+        let mut trio = Self { folder, brokers: [const { None }; 3], coordination };
+        for index in 0..3 {
+            trio.start_one(index).await;
+        }
+        trio
+    }
+
+    async fn start_one(&mut self, index: usize) {
+        let id = index.to_string();
+        let mut keys = KEYS.to_vec();
+        keys.push(("node.id", &id));
+        let config = configured(&self.folder.path().join(&id), &keys);
+        let shared = Some(Arc::clone(&self.coordination));
+        let started = peer::soon("start", Running::start_beside(config, shared)).await;
+        self.brokers[index] = Some(started.unwrap());
+    }
+
+    async fn stop_one(&mut self, index: usize) {
+        let broker = self.brokers[index].take().unwrap();
+        peer::soon("stop", broker.stop()).await;
+    }
+
+    fn any(&self) -> &Running {
+        self.brokers.iter().flatten().next().unwrap()
+    }
+
+    async fn peer(&self, index: usize) -> Peer {
+        Peer::connect(address(self.brokers[index].as_ref().unwrap())).await
+    }
+
+    /// Waits until everybody sees what is wanted of the partition.
+    async fn until(&self, what: &str, wanted: impl Fn(&ottla_core::metadata::Partition) -> bool) {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            let seen = |broker: &Running| {
+                let image = broker.node.metadata.image();
+                image.partition(TOPIC, PartitionIndex::new(0)).is_some_and(&wanted)
+            };
+            if self.brokers.iter().flatten().all(seen) {
+                return;
+            }
+            let image = self.any().node.metadata.image();
+            let now = image.partition(TOPIC, PartitionIndex::new(0));
+            assert!(tokio::time::Instant::now() < deadline, "{what}: {now:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn leader(&self) -> usize {
+        let image = self.any().node.metadata.image();
+        let leader = image.partition(TOPIC, PartitionIndex::new(0)).unwrap().leader.unwrap();
+        usize::try_from(leader.get()).unwrap()
+    }
+
+    async fn create(&self) {
+        let topic = with(|topic: &mut CreatableTopic| {
+            (topic.name, topic.num_partitions, topic.replication_factor) = (TOPIC.to_owned(), 1, 3);
+        });
+        let request = with(|request: &mut CreateTopicsRequest| {
+            request.topics = vec![topic];
+            request.timeout_ms = 60_000;
+        });
+        let answer = self.peer(0).await.ask(&request, 7).await;
+        assert_eq!(answer.topics[0].error_code, 0, "{:?}", answer.topics[0].error_message);
+        self.until("created", |partition| partition.isr.len() == 3).await;
+    }
+
+    /// Produces until it is acknowledged, by whoever leads.
+    async fn produce(&self, value: &str) {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            let answer = self.peer(self.leader()).await.ask(&produce(&batch(value)), 9).await;
+            let code = answer.responses[0].partition_responses[0].error_code;
+            if code == 0 {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{value}: {code}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The high watermark at the leader, once it has one to show.
+    async fn watermark(&self) -> i64 {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            let answer = self.peer(self.leader()).await.ask(&fetch(), 12).await;
+            let partition = &answer.responses[0].partitions[0];
+            if partition.error_code == 0 && partition.high_watermark >= 0 {
+                return partition.high_watermark;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{}", partition.error_code);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Where the log of each broker that runs ends.
+    fn ends(&self) -> Vec<i64> {
+        let logs = self.brokers.iter().flatten().map(|broker| {
+            let image = broker.node.metadata.image();
+            let id = image.topic(TOPIC).unwrap().id;
+            let id = ottla_core::types::TopicPartition::new(id, PartitionIndex::new(0));
+            broker.node.log.partition(id).unwrap().log_end().get()
+        });
+        logs.collect()
+    }
+
+    async fn stop(mut self) {
+        for broker in self.brokers.iter_mut().filter_map(Option::take) {
+            peer::soon("stop", broker.stop()).await;
+        }
+    }
+}
+
+fn batch(value: &str) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::None);
+    builder.append(1_000, None, Some(value.as_bytes()), &[]);
+    builder.build().unwrap()
+}
+
+fn produce(batch: &Bytes) -> ProduceRequest {
+    let data = PartitionProduceData { index: 0, records: Some(batch.clone()) };
+    let data = TopicProduceData { name: TOPIC.to_owned(), partition_data: vec![data], ..Default::default() };
+    ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![data], ..Default::default() }
+}
+
+fn fetch() -> FetchRequest {
+    let partition =
+        FetchPartition { current_leader_epoch: -1, partition_max_bytes: 1_000_000, ..FetchPartition::default() };
+    let topics = vec![FetchTopic { topic: TOPIC.to_owned(), partitions: vec![partition], ..FetchTopic::default() }];
+    FetchRequest { max_bytes: 1_000_000, session_epoch: -1, topics, ..FetchRequest::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_is_on_every_replica() {
+    let trio = Trio::start().await;
+    trio.create().await;
+    for number in 0..20 {
+        trio.produce(&number.to_string()).await;
+    }
+    assert_eq!(trio.watermark().await, 20);
+    assert_eq!(trio.ends(), [20, 20, 20]);
+    trio.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_moves_when_the_leader_stops_and_it_comes_back_in_sync() {
+    let mut trio = Trio::start().await;
+    trio.create().await;
+    trio.produce("before").await;
+    for round in 0..3 {
+        let leader = trio.leader();
+        trio.stop_one(leader).await;
+        let gone = BrokerId::new(i32::try_from(leader).unwrap());
+        trio.until("another leads", |partition| partition.leader.is_some_and(|leader| leader != gone)).await;
+        trio.produce(&format!("while {round}")).await;
+        trio.start_one(leader).await;
+        trio.until("in sync again", |partition| partition.isr.len() == 3).await;
+    }
+    trio.produce("after").await;
+    assert_eq!(trio.watermark().await, 5);
+    assert_eq!(trio.ends(), [5, 5, 5]);
+    trio.stop().await;
+}

@@ -230,9 +230,9 @@ impl Partition {
             self.on_synced(expected);
             self.distrust(segment.base);
             self.shared.mark_dirty(self);
-            return Ok(found + self.scan_next_segment()?);
         }
-        Ok(found)
+        // What ends the file may be a torn write of an earlier life, and the log may go on in the next one.
+        Ok(found + self.scan_next_segment()?)
     }
 
     /// A segment may have been begun behind the last known one.

@@ -46,8 +46,8 @@ pub enum TruncateError {
         /// First offset of the log.
         start: Offset,
     },
-    /// Retryable once this frame is durable: the cut before is on its way.
-    #[error("the cut before, frame {lsn}, is not durable yet")]
+    /// Retryable soon after this frame is durable: the cut before is on its way.
+    #[error("the cut before, frame {lsn}, is still on its way")]
     Cutting {
         /// Its frame.
         lsn: Lsn,
@@ -145,7 +145,14 @@ impl Partition {
         if start < Offset::new(0) {
             return Err(TruncateError::BelowStart { asked: start, start: Offset::new(0) });
         }
-        let lsn = self.shared.journal()?.submit(Frame::start_over(self.id(), start, state.epoch))?;
+        // Where a log begins is no hint: without a folder, the frame before says whose start it is.
+        let introduction = self.introduction(&state);
+        let introduces = introduction.is_some();
+        let frames = introduction.into_iter().chain([Frame::start_over(self.id(), start, state.epoch)]);
+        let (first, lsn) = self.shared.journal()?.submit_all(frames.collect())?;
+        if introduces {
+            self.shared.unsettled.lock().insert(self.id(), first);
+        }
         *structure = lsn;
         self.empty_state(&mut io, &mut state, lsn, start);
         Ok(lsn)
@@ -181,7 +188,9 @@ impl Partition {
     /// One cut at a time: the files of the one before are cut first.
     fn settle_cut(self: &Arc<Self>, io: &mut Io) -> Result<(), TruncateError> {
         let Some(cut) = self.state.lock().cut else { return Ok(()) };
-        if cut.lsn > self.shared.journal()?.synced() {
+        let durable = cut.lsn <= self.shared.journal()?.synced();
+        // A folder is made by the segment threads alone: they know whether another one is leaving it.
+        if !durable || (cut.anew && !self.has_folder(io)?) {
             return Err(TruncateError::Cutting { lsn: cut.lsn });
         }
         Ok(self.cut_files(io, cut)?)
@@ -234,7 +243,9 @@ impl Partition {
         count(&self.shared.stats.segments_removed, (segments - state.segments.len()) as u64);
         self.shared.space.on_flushed(unflushed - state.unflushed());
         state.log_end = end;
-        state.written_end = state.written_end.min(end);
+        // The log may end before its only batch that is not written: then nothing is left to write.
+        let waiting = state.tail.from(state.written_end).next().is_some();
+        state.written_end = if waiting { state.written_end.min(end) } else { end };
         state.epochs.truncate_end(end);
         state.producers.truncate(end);
         state.damage.truncate_end(end);
@@ -295,8 +306,19 @@ impl Partition {
     /// The frame of the cut is durable: the files follow. May be repeated at any point.
     pub(crate) fn cut_files(self: &Arc<Self>, io: &mut Io, cut: PendingCut) -> Result<(), DiskError> {
         let mut bases = Vec::new();
-        // A folder that is not this partition's, or not yet, has nothing of it.
-        if self.has_folder(io)? {
+        // A folder that is not this partition's, or not yet, has nothing of it; it is made to say where the log begins.
+        if !self.has_folder(io)? {
+            let state = self.state.lock();
+            let needless = state.log_start == Offset::new(0) || self.shared.journal.get().is_none();
+            if needless && state.segments.is_empty() {
+                // The next batch introduces the partition again.
+                self.shared.unsettled.lock().remove(&self.id());
+            }
+            drop(state);
+            if !needless {
+                self.prepare_folder(io)?;
+            }
+        } else {
             self.remove_files(cut.files_from)?;
             let last = {
                 let state = self.state.lock();
@@ -371,6 +393,20 @@ impl Partition {
             let (position, entry) = RunningSum::resume(id, flushed, &partial).pending();
             sums.write_at(position, &[std::io::IoSlice::new(&entry)])?;
         }
+        Ok(())
+    }
+
+    /// The replay is over: a log that begins again, and has no batch, gets the folder that says where.
+    pub(crate) fn settle_start(self: &Arc<Self>) -> Result<(), DiskError> {
+        let mut io = self.io.lock();
+        {
+            let state = self.state.lock();
+            if state.cuts == 0 || !state.segments.is_empty() || state.log_start == Offset::new(0) {
+                return Ok(());
+            }
+        }
+        self.prepare_folder(&mut io)?;
+        self.shared.mark_dirty(self);
         Ok(())
     }
 

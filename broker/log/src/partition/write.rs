@@ -41,6 +41,8 @@ impl Partition {
                 (batches, segment, Arc::clone(&state.config))
             };
             self.prepare_folder(&mut io)?;
+            let previous = self.state.lock().before(segment.base);
+            self.cut_previous(&io, segment, previous)?;
             let segment = self.write_files(&mut io, segment, &batches, &config)?;
             let cost = batches.iter().map(TailBatch::cost).sum();
             let bytes: u64 = batches.iter().map(|batch| batch.payload.len() as u64).sum();
@@ -83,6 +85,7 @@ impl Partition {
         {
             state.segments[index].written = sealed.written;
         }
+        self.cut_previous(io, segment, state.before(segment.base))?;
         let before = segment.written.bytes;
         let result = self.write_files(io, segment, batches, config);
         if result.is_err() && before == 0 {
@@ -121,6 +124,18 @@ impl Partition {
         Ok(writer.segment)
     }
 
+    /// A segment begins, and nobody has written the one before in this life: a torn write may be behind its end.
+    fn cut_previous(&self, io: &Io, segment: Segment, previous: Option<Segment>) -> Result<(), DiskError> {
+        let begins = segment.written.bytes == 0 && io.writer.is_none() && self.shared.journal.get().is_some();
+        let Some(previous) = previous.filter(|_| begins) else { return Ok(()) };
+        let written = u64::from(previous.written.bytes);
+        let length = self.shared.disk.size(&self.place.path(previous.base, Kind::Log))?;
+        if length.is_some_and(|length| length > written) {
+            self.shared.pool.write(&self.place, previous.base, Kind::Log)?.truncate(written)?;
+        }
+        Ok(())
+    }
+
     /// Ends the segment that was written before, if it is another one; returns what it has become.
     fn seal_other(
         &self,
@@ -140,7 +155,7 @@ impl Partition {
         }
     }
 
-    fn prepare_folder(&self, io: &mut Io) -> Result<(), DiskError> {
+    pub(crate) fn prepare_folder(&self, io: &mut Io) -> Result<(), DiskError> {
         if io.folder {
             return Ok(());
         }
@@ -269,6 +284,11 @@ impl State {
             .cloned()
             .collect();
         (!batches.is_empty()).then(|| (batches, self.segments[index]))
+    }
+
+    /// The last segment that begins before `base`.
+    fn before(&self, base: ottla_core::types::Offset) -> Option<Segment> {
+        self.segments.iter().rev().find(|segment| segment.base < base).copied()
     }
 
     /// `segment` holds `bytes` more now.

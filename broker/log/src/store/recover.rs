@@ -187,6 +187,13 @@ impl Replay<'_> {
 
     /// A cut. The catalogue that knows of it may be older than the cut files: only its floor says that they are durable.
     fn cut(&mut self, lsn: Lsn, frame: &Frame) -> Result<(), OpenError> {
+        if frame.end == Offset::new(0) {
+            // Nothing of what came before is left: it need not be known whose that was.
+            self.orphans.remove(&frame.partition);
+            if !self.shared.partitions.read().contains_key(&frame.partition) {
+                return Ok(());
+            }
+        }
         let Some(partition) = self.partition(lsn, frame) else { return Ok(()) };
         if partition.state.lock().floor >= lsn {
             return Ok(());
@@ -323,6 +330,7 @@ impl Replay<'_> {
         for (partition, bases) in self.touched.values() {
             partition.write_out(self.last)?;
             partition.cut_excess()?;
+            partition.settle_start()?;
             // After a hole a file that nothing refers to may be all that is left of what was lost.
             if self.in_doubt.is_none() {
                 partition.remove_orphans(bases)?;

@@ -369,8 +369,9 @@ impl State {
     /// Whether a batch at `base` would not follow on from the last segment: the log start has passed what lay between, or
     /// it is lost. Inside a segment batches are contiguous, which is how damage is found, so another one begins.
     pub(crate) fn skips(&self, base: Offset) -> bool {
-        let all_written = self.written_end == self.log_end;
-        all_written && self.segments.last().is_some_and(|segment| segment.written.end < base)
+        let waiting = self.tail.last().filter(|batch| batch.end > self.written_end).map(|batch| batch.end);
+        let end = waiting.or_else(|| self.segments.last().map(|segment| segment.written.end));
+        end.is_some_and(|end| end < base)
     }
 
     /// Asserts what must hold after every change.

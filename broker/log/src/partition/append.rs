@@ -340,7 +340,7 @@ impl Partition {
         if let Some(claim) = &batch.header.producer {
             state.producers.record(claim, batch.header.last(), batch.max_timestamp, now);
         }
-        state.epochs.note(batch.header.epoch, base);
+        state.epochs.note(batch.header.epoch, base.max(state.log_start));
         let stored = batch.stored(state.active_bytes, now);
         self.shared.budget.on_appended(stored.cost());
         self.shared.space.on_appended(u64::from(bytes));

@@ -83,7 +83,9 @@ impl Partition {
         if let Some(claim) = &header.producer {
             state.producers.record(claim, header.last(), header.max_timestamp, header.max_timestamp);
         }
-        state.epochs.note(header.epoch, base);
+        // The log may start inside the batch, and its epoch with it.
+        let first = base.max(state.log_start);
+        state.epochs.note(header.epoch, first);
         state.epoch = state.epoch.max(header.epoch);
         let stored = TailBatch {
             base,

@@ -293,7 +293,8 @@ impl State {
 
     /// `segment` holds `bytes` more now.
     pub(crate) fn wrote(&mut self, segment: Segment, bytes: u64) {
-        self.written_end = segment.written.end;
+        // What lies between is below the log start, or lost: nothing is left to write of it.
+        self.written_end = self.tail.from(segment.written.end).next().map_or(self.log_end, |batch| batch.base);
         self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
         if let Some(index) = self.segment_of(segment.base) {
             let flushed = self.segments[index].flushed;

@@ -152,3 +152,28 @@ fn frames_longer_than_a_file_get_a_file_of_their_own() {
 fn disk_longest(disk: &SimDisk) -> u64 {
     disk.files().iter().map(|path| disk.size(path).unwrap().unwrap()).max().unwrap()
 }
+
+#[test]
+fn frames_that_belong_together_are_taken_all_or_none() {
+    let disk = SimDisk::new(1);
+    let mut driven = Driven::open(&disk, options()).unwrap();
+    driven.keep();
+    disk.set_capacity(Some(180 * 1024));
+    let three = || (0..3).map(|n| append(n, 2000)).collect::<Vec<_>>();
+    let mut taken = 0;
+    loop {
+        match driven.journal.submit_all(three()) {
+            Ok((first, last)) => {
+                assert_eq!((first, last), (Lsn::new(taken + 1), Lsn::new(taken + 3)));
+                taken += 3;
+            }
+            Err(SubmitError::Full(Full::Growing)) => driven.keep(),
+            Err(refused) => break assert_eq!(refused, SubmitError::Full(Full::DiskFull)),
+        }
+        assert_eq!(driven.journal.submitted(), Lsn::new(taken));
+    }
+    assert!(taken > 15, "{taken}");
+    driven.flush();
+    assert_eq!(driven.journal.submit_all(Vec::new()), Ok((Lsn::new(taken + 1), Lsn::new(taken))));
+    assert_eq!(Driven::open(&disk.crash(), options()).unwrap().frames().len() as u64, taken);
+}

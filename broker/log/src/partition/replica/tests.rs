@@ -58,10 +58,15 @@ impl Kit {
     }
 
     pub(in crate::partition) fn opened(disk: SimDisk, opted_out: bool) -> Self {
+        Self::with_threads(disk, opted_out, false)
+    }
+
+    pub(in crate::partition) fn with_threads(disk: SimDisk, opted_out: bool, threads: bool) -> Self {
         let heard = Arc::new(Heard::default());
         let mut numbers = Random::new(1);
         let mut options = Options::new(heard.clone(), [1; 16], Box::new(move || numbers.next()));
-        options.threads = false;
+        options.threads = threads;
+        options.flush_age = Duration::from_millis(1);
         options.reserve_bytes = 0;
         options.journal.reserve_bytes = 0;
         options.journal.file_bytes = 64 * 1024;

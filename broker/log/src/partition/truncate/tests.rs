@@ -1,5 +1,7 @@
 use super::*;
 use crate::disk::Disk as _;
+use crate::disk::sim::SimDisk;
+use crate::partition::ReadError;
 use crate::partition::replica::tests::{Kit, at, run};
 
 /// A log of two epochs over several segments, some of it flushed.
@@ -134,4 +136,98 @@ fn an_opted_out_partition_keeps_what_comes_behind_a_cut() {
     assert!(kit.push(60, 9, 3).unwrap().flushed);
     let kit = kit.killed();
     assert_eq!(kit.read(), [run(0, 40, 2), run(40, 150, 3)].concat());
+}
+
+#[test]
+fn a_cut_at_a_start_inside_a_batch_leaves_what_is_on_its_way() {
+    let mut kit = Kit::new();
+    kit.push(0, 3, 2).unwrap();
+    kit.pump();
+    // The batch 20..30 goes, the start stays: between them there is a gap, and 0..20 may not be in a file yet.
+    kit.push(30, 1, 2).unwrap();
+    kit.log.delete_records(at(25)).unwrap();
+    assert_eq!(kit.cut(25).unwrap().end, at(25));
+    kit.push(20, 3, 3).unwrap();
+    assert_eq!((kit.log.log_start(), kit.log.epoch_at(at(25))), (at(25), Some(3.into())));
+    for _ in 0..2 {
+        kit.settle();
+        assert_eq!(kit.read(), run(20, 50, 3));
+        kit = kit.crashed();
+    }
+    assert_eq!(kit.log.epoch_at(at(25)), Some(3.into()));
+}
+
+#[test]
+fn where_a_log_begins_is_in_its_folder() {
+    for late in [false, true] {
+        let mut kit = Kit::new();
+        kit.log.start_over(at(70)).unwrap();
+        kit.pump();
+        if late {
+            // Only the journal knows; the next start makes the folder.
+            kit = kit.crashed();
+        }
+        kit.settle();
+        kit.disk.remove("catalogue").unwrap();
+        let kit = kit.crashed();
+        assert_eq!((kit.log.log_start(), kit.log.log_end()), (at(70), at(70)));
+    }
+}
+
+#[test]
+fn a_log_that_was_cut_to_nothing_lets_the_journal_forget() {
+    let mut kit = Kit::new();
+    kit.push(0, 3, 2).unwrap();
+    kit.cut(0).unwrap();
+    kit.settle();
+    assert!(kit.log.shared.unsettled.lock().is_empty());
+    kit.disk.remove("catalogue").unwrap();
+    let kit = kit.crashed();
+    assert_eq!(kit.log.log_end(), at(0));
+}
+
+/// Pushes, waits, cuts, pushes again, while others read and the segment threads write and flush.
+#[test]
+fn readers_never_take_a_cut_for_damage() {
+    let kit = Kit::with_threads(SimDisk::new(5), false, true);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let read_all = || {
+        while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            let (mut from, end) = (kit.log.log_start(), kit.log.log_end());
+            while from < end {
+                match kit.log.read(from, end, 900, true) {
+                    Ok(read) if read.next > from => from = read.next,
+                    Ok(_) | Err(ReadError::OutOfRange { .. }) => break, // it was cut meanwhile
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(read_all);
+        scope.spawn(read_all);
+        let mut end = 0;
+        for round in 0..60 {
+            let replicated = kit.push(end, 20, 1 + round / 8).unwrap();
+            if round % 3 > 0 {
+                kit.dir.durable(replicated.lsn).wait().unwrap();
+            }
+            let cut = loop {
+                match kit.cut(end + 10 * i64::from(round % 19)) {
+                    Err(TruncateError::Cutting { lsn }) => kit.dir.durable(lsn).wait().unwrap(),
+                    other => break other.unwrap(),
+                }
+            };
+            end = cut.end.get();
+            if round % 5 == 0 {
+                kit.dir.durable(cut.lsn).wait().unwrap();
+                assert!(kit.log.flushed_end() <= cut.end);
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(kit.log.damage(), []);
+    let found = kit.read();
+    kit.dir.close().unwrap();
+    assert_eq!(kit.killed().read(), found);
 }

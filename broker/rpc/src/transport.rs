@@ -24,11 +24,12 @@ pub const WINDOW_BYTES: u32 = {
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// After so long without a frame the other side is asked for one.
-pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// After so long without an answer to that the connection is closed. It finds what nobody else does, a connection that a
-/// network dropped without a word; the controller's heartbeats are much faster.
-pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(4);
+/// After so long without an answer to that the connection is closed. It is there for connections that a network dropped
+/// without a word; who is dead is found by the controller's heartbeats, long before. Not shorter: hyper looks at its timer
+/// before it reads what has come, so that a process that was itself held up takes the other side for dead.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Streams of one connection. A pair of brokers has a handful.
 pub const STREAMS_MAX: u32 = 64;

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ottla_core::replica::Message;
 use prost::Message as _;
 
@@ -167,7 +167,8 @@ impl Decoder {
                 && let Some((lengths, header)) = whole(&piece, self.frame_bytes_max)?
             {
                 let item = item(header, lengths.records)?;
-                self.put_back(piece.split_off(PREFIX_BYTES + lengths.header));
+                piece.advance(PREFIX_BYTES + lengths.header);
+                self.put_back(piece);
                 return Ok(Some((item, lengths.records)));
             }
             // First as much as says how much there is, then that much.

@@ -17,7 +17,7 @@ PURE_FLAGS := $(addprefix -p ,$(PURE))
 # Prints the exports that make every build link the one prebuilt RocksDB (and builds it the first time).
 WITH_ROCKSDB := rocksdb_env="$$(broker/state/build-rocksdb.sh)"; eval "$$rocksdb_env";
 
-.PHONY: help check test build demo demo-stop sim conformance crash fuzz bench kubernetes deny \
+.PHONY: help check test build demo demo-stop sim sim-mutants conformance crash fuzz bench kubernetes deny \
         setup-build fmt-check clippy clippy-pure unit unit-pure unit-scripts tidy
 
 help: ## what can be made
@@ -51,6 +51,10 @@ SEEDS ?= 1000
 FROM ?= 0
 sim: ## SEEDS simulated clusters (1000) with every fault at once; a failure prints its seed and what happened
 	$(SIM) --seeds $(SEEDS) --from $(FROM)
+
+sim-mutants: ## broker/sim/MUTANTS.md: which oracle notices that a rule is missing, after how many seeds
+	$(SIM) --mutants 20000 > broker/sim/MUTANTS.md.new
+	mv broker/sim/MUTANTS.md.new broker/sim/MUTANTS.md
 
 # --- everything ---------------------------------------------------------------------------------------------------
 

@@ -76,7 +76,8 @@ pub enum Event {
         /// What it says.
         message: Message,
     },
-    /// The leader's log has more records, appended in the epoch that admission gave; with whoever waits for them.
+    /// The leader's log has more records, appended in the epoch that admission gave; with whoever waits for them. Also for
+    /// a batch that was appended before (T1): then nothing is new but who waits.
     Appended(Option<Produce>),
     /// Everything below is durable. Never comes for records that were cut off.
     Flushed(Offset),
@@ -84,7 +85,8 @@ pub enum Event {
     Truncated(Offset),
     /// A write failed: the log ends there now, all of it durable. Nothing that was beyond will ever be reported flushed.
     WriteFailed(Offset),
-    /// The log is missing, quarantined, suspect, or went back (R12).
+    /// The log is missing, quarantined, suspect, or went back (R12). Said again in each run, before the first assignment,
+    /// until an [`Effect::StartOver`] is durable: a restart makes no log whole.
     LogSuspect,
     /// There is room to push to this follower; answered by [`Effect::Push`] if there is anything to push.
     Room(BrokerId),
@@ -101,7 +103,8 @@ pub enum Event {
     },
     /// The connection to a peer was reset, and connecting again was refused: it does not run.
     PeerRefused(BrokerId),
-    /// What came of an [`Ask::Alter`] in these epochs.
+    /// What came of an [`Ask::Alter`] in these epochs. An assignment that comes with it is fsynced here first, as one of
+    /// [`Event::Assigned`] is.
     Altered {
         /// The leader epoch that was asked in.
         leader_epoch: LeaderEpoch,

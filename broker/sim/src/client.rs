@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_core::replica::{Acks, Context, Event, Outcome, Produce, ProduceId, Refusal};
+use ottla_core::replica::{Acks, Context, Event, LogView, Outcome, Produce, ProduceId, Refusal, Rule};
 use ottla_core::types::{LeaderEpoch, Offset};
 
+use crate::log::producer_of;
 use crate::world::{Action, World};
 
 /// How long a request may take. Microseconds.
@@ -20,11 +21,17 @@ pub(crate) struct Producer {
     partition: usize,
     /// The broker that it believes to lead.
     leader: usize,
+    /// It numbers its records, waits for acks=all, and sends each one until it is safe (T1).
+    idempotent: bool,
+    /// The number of its record that is not known to be safe yet.
+    number: u64,
+    /// The request that carries it, and when that is given up.
+    waits: Option<(ProduceId, u64)>,
 }
 
 impl Producer {
-    pub(crate) fn new(partition: usize) -> Self {
-        Self { partition, leader: 0 }
+    pub(crate) fn new(partition: usize, idempotent: bool) -> Self {
+        Self { partition, leader: 0, idempotent, number: 1, waits: None }
     }
 }
 
@@ -64,10 +71,41 @@ impl World {
         self.plan(pause, Action::Produce(index));
         let lives: Vec<u64> = self.nodes.iter().map(|node| if node.up { node.life } else { 0 }).collect();
         self.clients.open.retain(|_, open| lives[open.broker] == open.life);
-        let Producer { partition: p, leader: b } = self.clients.producers[index].clone();
-        let acks = if self.rng.chance(700) { Acks::All } else { Acks::Leader };
-        if !self.try_produce(b, p, acks) {
+        let Producer { partition: p, leader: b, idempotent, waits, .. } = self.clients.producers[index].clone();
+        if waits.is_some_and(|(id, until)| self.clients.open.contains_key(&id) && self.now < until) {
+            return;
+        }
+        let acks = if idempotent || self.rng.chance(700) { Acks::All } else { Acks::Leader };
+        if !self.try_produce(b, p, acks, index) {
             self.look_up(index);
+        }
+    }
+
+    /// Where the shell finds that this record was appended before, or `Err` if one before it is missing.
+    fn find_retry(&self, b: usize, p: usize, index: usize, epoch: LeaderEpoch) -> Result<Option<Offset>, u64> {
+        let (log, number) = (&self.nodes[b].disk.logs[p], self.clients.producers[index].number);
+        let last = log.last_of(index as u64);
+        if !self.nodes[b].host.rules.hold(Rule::SequencesFromLog) {
+            // Only what this leader has appended itself is remembered.
+            let own = |(_, at): &(u64, Offset)| log.get(*at).is_some_and(|record| record.epoch == epoch);
+            return Ok(last.filter(|&(last, _)| last == number).filter(own).map(|(_, at)| at));
+        }
+        match last {
+            Some((last, at)) if last == number => Ok(Some(at)),
+            last if last.map_or(0, |(last, _)| last) + 1 == number => Ok(None),
+            last => Err(last.map_or(0, |(last, _)| last)),
+        }
+    }
+
+    /// A number does not follow: that may only be so where records were given up, or at a leader of the past.
+    fn out_of_order(&mut self, p: usize, index: usize, last: u64, epoch: LeaderEpoch) {
+        self.count("refused: out of order");
+        let number = self.clients.producers[index].number;
+        let newest = self.snapshot.partitions[p].leader_epoch == epoch;
+        if newest && self.snapshot.partitions[p].unclean.is_none() {
+            self.fail("T1", format!("producer {index} comes with {number}, the leader of epoch {epoch} has {last}"));
+        } else if newest {
+            self.clients.producers[index].number = last + 1;
         }
     }
 
@@ -83,7 +121,7 @@ impl World {
         }
     }
 
-    fn try_produce(&mut self, b: usize, p: usize, acks: Acks) -> bool {
+    fn try_produce(&mut self, b: usize, p: usize, acks: Acks, index: usize) -> bool {
         let now = self.now;
         if !self.nodes[b].runs() || self.nodes[b].frozen_until > now {
             return false;
@@ -99,12 +137,28 @@ impl World {
             }
         };
         let deadline = cx.now + Duration::from_micros(TIMEOUT_US);
-        let (at, life) = (node.disk.logs[p].end(), node.life);
+        let (end, life) = (node.disk.logs[p].end(), node.life);
+        let Producer { idempotent, number, .. } = self.clients.producers[index];
+        let before = if idempotent { self.find_retry(b, p, index, epoch) } else { Ok(None) };
+        let before = match before {
+            Ok(before) => before,
+            Err(last) => {
+                self.out_of_order(p, index, last, epoch);
+                return false;
+            }
+        };
         self.clients.values += 1;
-        let (value, id) = (self.clients.values, ProduceId(self.clients.values));
+        let id = ProduceId(self.clients.values);
+        let value = if idempotent { ((index as u64) << 32) | number } else { self.clients.values };
+        let at = before.unwrap_or(end);
         self.clients.open.insert(id, Open { partition: p, broker: b, life, at, epoch, value, acks });
-        self.append(b, p, at, epoch, value);
-        self.flush_more(b, p);
+        self.clients.producers[index].waits = Some((id, self.now + TIMEOUT_US / 2)).filter(|_| idempotent);
+        if before.is_some() {
+            self.count("retry found in the log");
+        } else {
+            self.append(b, p, at, epoch, value);
+            self.flush_more(b, p);
+        }
         self.step(b, p, Event::Appended(Some(Produce { id, end: at.plus(1), acks, deadline })), &[]);
         true
     }
@@ -124,10 +178,12 @@ impl World {
             self.fail("Liveness", format!("request {id:?} is answered twice"));
             return;
         };
+        let epoch = self.nodes[b].replicas[p].assignment().leader_epoch.max(open.epoch);
         match (outcome, open.acks) {
             (Outcome::Safe, Acks::All) => {
                 self.count("acked all");
-                self.checked(|world| world.truth[p].on_acked(open.at, open.value));
+                self.checked(|world| world.truth[p].on_acked(epoch, open.at, open.value));
+                self.on_safe(open.value);
             }
             (Outcome::Safe, Acks::Leader) => {
                 self.count("acked by the leader");
@@ -136,15 +192,24 @@ impl World {
                 if !durable {
                     self.fail("S1", format!("{} at {} is acknowledged but not durable", open.value, open.at));
                 }
-                let (now, id, epoch) =
-                    (self.now, self.nodes[b].id, self.nodes[b].replicas[p].assignment().leader_epoch);
-                self.checked(|world| world.truth[p].on_served(now, epoch.max(open.epoch), id));
+                let (now, id) = (self.now, self.nodes[b].id);
+                self.checked(|world| world.truth[p].on_served(now, epoch, id));
             }
             (Outcome::TimedOut, _) => self.count("timed out"),
             (Outcome::LeadershipEnded, _) => self.count("leadership ended"),
             (Outcome::WriteFailed, _) => self.count("told that the write failed"),
         }
         debug_assert_eq!(open.partition, p, "answered for another partition");
+    }
+
+    /// A producer's record is safe: the next one.
+    fn on_safe(&mut self, value: u64) {
+        let (index, number) = producer_of(value);
+        let producer = usize::try_from(index).ok().and_then(|index| self.clients.producers.get_mut(index));
+        if let Some(producer) = producer.filter(|producer| producer.idempotent && producer.number == number) {
+            producer.number += 1;
+            producer.waits = None;
+        }
     }
 
     /// Somebody reads a record from every broker that believes to lead, and asks for the high watermark.
@@ -170,11 +235,13 @@ impl World {
         let (id, epoch) = (node.id, node.replicas[p].assignment().leader_epoch);
         let newest = i64::try_from(self.rng.within(0, 8)).unwrap_or(0);
         let at = Offset::new(end.get() - 1 - newest);
-        let record = self.nodes[b].disk.logs[p].get(at).copied().filter(|_| at.get() >= 0);
+        let kept = at >= node.disk.logs[p].log_start();
+        let record = self.nodes[b].disk.logs[p].get(at).copied();
         self.count("read");
+        self.takes_part(b, p, "serves");
         self.checked(|world| world.truth[p].on_served(now, epoch, id));
-        if at.get() >= 0 {
-            self.checked(|world| world.truth[p].on_read(id, at, record.as_ref()));
+        if kept {
+            self.checked(|world| world.truth[p].on_read(id, epoch, at, record.as_ref()));
         }
         match shown {
             Some(end) => self.checked(|world| world.truth[p].on_shown(id, epoch, end)),

@@ -4,7 +4,7 @@
 //! place, and [`Oracle`], the smallest correct one: it elects from the ISR, then from the ELR (KIP-966), gives every
 //! leadership its own epoch and every change its own version (A5), and lets one run per broker in (A6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_core::replica::{Alter, Altered, Ask, Assignment, Complaint, Peer, View};
 use ottla_core::types::{BrokerId, Incarnation, LeaderEpoch, PartitionEpoch};
@@ -72,15 +72,18 @@ pub struct Oracle {
     partitions: Vec<Assignment>,
     view: View,
     elr_elections: u64,
+    /// Who may be elected although it may lack something: anybody, for these partitions.
+    unclean: BTreeSet<usize>,
 }
 
 impl Oracle {
     /// Partitions that nobody leads yet; every replica counts as in sync, for all are empty.
-    pub fn new(partitions: usize, replicas: &[BrokerId], min_insync: u16) -> Self {
+    pub fn new(partitions: usize, brokers: &[BrokerId], replicas_each: usize, min_insync: u16) -> Self {
         let assignment = |index: usize| {
-            let mut replicas = replicas.to_vec();
+            let mut replicas = brokers.to_vec();
             let shift = index % replicas.len().max(1);
             replicas.rotate_left(shift);
+            replicas.truncate(replicas_each);
             Assignment {
                 leader: None,
                 leader_epoch: LeaderEpoch::new(0),
@@ -89,10 +92,15 @@ impl Oracle {
                 replicas,
                 elr: Vec::new(),
                 min_insync,
-                unclean: false,
+                unclean: None,
             }
         };
         Self { partitions: (0..partitions).map(assignment).collect(), ..Self::default() }
+    }
+
+    /// This partition would rather lose records than wait.
+    pub fn allow_unclean(&mut self, partition: usize) {
+        self.unclean.insert(partition);
     }
 
     fn may_lead(&self, broker: BrokerId) -> bool {
@@ -145,22 +153,33 @@ impl Oracle {
             // In the same change, but after the ELR was computed.
             self.partitions[index].elr.retain(|&id| id != broker);
         }
-        self.elect(index);
+        self.elect(index, broker);
     }
 
-    /// A partition without a leader gets one, if anybody may: from the ISR, then from the ELR.
-    fn elect(&mut self, index: usize) {
+    /// A partition without a leader gets one, if anybody may: from the ISR, then from the ELR, then, if it allows that,
+    /// anybody but who has just been taken out.
+    fn elect(&mut self, index: usize, but: BrokerId) {
         let partition = &self.partitions[index];
         if partition.leader.is_some() {
             return;
         }
         let from_isr = partition.isr.iter().copied().find(|&id| self.may_lead(id));
         let from_elr = partition.elr.iter().copied().find(|&id| self.may_lead(id));
-        let Some(leader) = from_isr.or(from_elr) else { return };
-        if from_isr.is_none() {
-            self.elr_elections += 1;
+        if let Some(leader) = from_isr.or(from_elr) {
+            if from_isr.is_none() {
+                self.elr_elections += 1;
+            }
+            self.lead(index, leader, from_isr.is_none());
+            return;
         }
-        self.lead(index, leader, from_isr.is_none());
+        let anybody = partition.replicas.iter().copied().find(|&id| id != but && self.may_lead(id));
+        if let Some(leader) = anybody.filter(|_| self.unclean.contains(&index)) {
+            let epoch = LeaderEpoch::new(partition.leader_epoch.get() + 1);
+            self.lead(index, leader, true);
+            // What the members of before have beyond this leader's log counts no more.
+            self.partitions[index].elr.clear();
+            self.partitions[index].unclean = Some(epoch);
+        }
     }
 
     fn lead(&mut self, index: usize, leader: BrokerId, alone: bool) {
@@ -262,7 +281,7 @@ impl Controller for Oracle {
             known.peer.fenced = false;
             self.view.0 += 1;
             for index in 0..self.partitions.len() {
-                self.elect(index);
+                self.elect(index, BrokerId::new(-1));
             }
         }
         true

@@ -3,13 +3,13 @@
 //! Owns the choice of faults. It never does what no replication survives: the last copy of something committed is never
 //! destroyed. Everything else may happen at any time, together.
 
-use ottla_core::replica::Assignment;
-use ottla_core::types::BrokerId;
+use ottla_core::replica::{Assignment, Event, LogView};
+use ottla_core::types::Offset;
 
 use crate::controller::Controller;
 use crate::log::SimLog;
-use crate::node::Disk;
-use crate::world::{Action, Local, Payload, World};
+use crate::node::{Disk, Node};
+use crate::world::{Action, Payload, World};
 
 impl World {
     /// One more fault, and when the next one comes.
@@ -20,7 +20,7 @@ impl World {
         let pause = self.rng.within(100_000, 1_200_000);
         self.plan(pause, Action::Fault);
         let b = usize::try_from(self.rng.within(0, self.nodes.len() as u64)).unwrap_or(0);
-        match self.rng.within(0, 20) {
+        match self.rng.within(0, 28) {
             0 | 1 => self.crash(b),
             2 | 3 => {
                 let effects = u32::try_from(self.rng.within(0, 300)).unwrap_or(0);
@@ -40,6 +40,10 @@ impl World {
             16 => self.power_loss(),
             17 => self.reset(b),
             18 => self.busy_controller(b),
+            19 | 20 => self.restore_disk(b),
+            21 | 22 => self.die_stalled(b),
+            23 | 24 => self.die_deaf(b),
+            25 | 26 => self.flap(b),
             _ => self.change_something(b),
         }
     }
@@ -49,9 +53,59 @@ impl World {
     }
 
     fn crash(&mut self, b: usize) {
+        if self.rng.chance(300) {
+            self.copy_disk(b);
+        }
         self.kill_node(b, "killed");
         let delay = self.rng.within(50_000, 3_000_000);
         self.plan(delay, Action::Start(b));
+    }
+
+    pub(crate) fn crash_now(&mut self, b: usize) {
+        if !self.healed {
+            self.crash(b);
+        }
+    }
+
+    /// A machine whose connections stall before it dies: what it said last, and what it was told last, comes when the next
+    /// process runs already. The disk may be gone too.
+    fn die_stalled(&mut self, b: usize) {
+        let span = self.rng.within(100_000, 600_000);
+        self.tell_fault(format_args!("broker {} stalls, and dies in {} ms", b + 1, span / 1000));
+        self.count("stalled before it died");
+        self.network.stalled.insert(b + 1, self.now + span);
+        let last = if self.rng.chance(500) { Action::Crash(b) } else { Action::EmptyDisk(b) };
+        self.plan(span, last);
+    }
+
+    /// A broker that hears nothing from the controller any more, so that it knows old metadata only when it dies; the next
+    /// process may find damage before it hears anything newer.
+    fn die_deaf(&mut self, b: usize) {
+        let span = self.rng.within(500_000, 3_000_000);
+        self.tell_fault(format_args!("broker {} hears nothing from the controller for {} ms", b + 1, span / 1000));
+        self.count("deaf before it died");
+        self.block(0, b + 1, span);
+        let last = if self.rng.chance(500) { Action::Crash(b) } else { Action::Damage(b) };
+        self.plan(span - 1000, last);
+    }
+
+    /// A broker that restarts, and is taken for dead again and again while changes of ISRs wait in a queue; its disk may
+    /// become slow while it is about to join.
+    fn flap(&mut self, b: usize) {
+        let span = self.rng.within(3_000_000, 6_000_000);
+        self.tell_fault(format_args!("broker {} restarts while the controller is slow, {} ms", b + 1, span / 1000));
+        self.count("flapping");
+        self.kill_node(b, "killed");
+        self.plan(100_000, Action::Start(b));
+        self.network.asks_slow_until = self.now + span;
+        for _ in 0..8 {
+            let at = self.rng.within(1_000_000, span);
+            self.plan(at, Action::TakenForDead(b));
+        }
+        let at = self.rng.within(1_200_000, 3_000_000);
+        if self.rng.chance(700) {
+            self.plan(at, Action::SlowDisk(b));
+        }
     }
 
     fn power_loss(&mut self) {
@@ -118,43 +172,69 @@ impl World {
         self.nodes[b].disk.fails.insert(usize::try_from(p).unwrap_or(0));
     }
 
-    fn slow_disk(&mut self, b: usize) {
+    pub(crate) fn slow_disk(&mut self, b: usize) {
+        if self.healed {
+            return;
+        }
         let span = self.rng.within(1_000_000, 8_000_000);
         self.tell_fault(format_args!("the disk of broker {} is slow for {} ms", b + 1, span / 1000));
         self.nodes[b].disk.slow_until = self.now + span;
     }
 
-    /// Whether everything committed is held without this broker, by others that may be elected.
+    /// Whether everything committed is held without this broker, by another that may be elected; and nobody else has lost
+    /// anything that he has not got back: a change that is under way may count on who will be the last.
     fn is_spare(&self, b: usize, p: usize) -> bool {
         let id = self.nodes[b].id;
-        let assignment = &self.snapshot.partitions.get(p);
-        assignment.is_some_and(|assignment| {
-            let others = |member: &&BrokerId| assignment.is_member(**member) && **member != id;
-            let intact = |log: &SimLog| !log.wiped && !log.suspect;
-            let whole = |member: &BrokerId| self.nodes.iter().any(|n| n.id == *member && intact(&n.disk.logs[p]));
-            assignment.replicas.iter().filter(others).any(whole)
-        })
+        let Some(assignment) = self.snapshot.partitions.get(p) else { return false };
+        let mut others = self.nodes.iter().filter(|node| node.id != id && assignment.replicas.contains(&node.id));
+        let lost = |node: &Node| node.disk.logs[p].wiped || node.disk.logs[p].suspect;
+        !others.clone().any(lost) && others.any(|node| assignment.is_member(node.id))
     }
 
-    fn empty_disk(&mut self, b: usize) {
+    pub(crate) fn empty_disk(&mut self, b: usize) {
         let controller_runs = self.controller_down_until <= self.now;
-        if !controller_runs || (0..self.truth.len()).any(|p| !self.is_spare(b, p)) {
+        if self.healed || !controller_runs || (0..self.truth.len()).any(|p| !self.is_spare(b, p)) {
             return;
         }
         self.tell_fault(format_args!("broker {} loses its disk", b + 1));
         self.count("empty disk");
+        let partitions = self.truth.len();
+        let (logs, watermarks) = (vec![SimLog::default(); partitions], vec![Default::default(); partitions]);
+        self.replace_disk(b, Disk { logs, watermarks, ..Disk::default() });
+    }
+
+    fn copy_disk(&mut self, b: usize) {
+        let node = &mut self.nodes[b];
+        // As an image of a disk that runs: whatever was not synced is not in it.
+        let mut copy = node.disk.clone();
+        for log in &mut copy.logs {
+            log.drop_unsynced();
+        }
+        node.copy = Some(copy);
+    }
+
+    /// An old image of the disk is put back, of a run before the last one that was heard: only that can be noticed (A9).
+    fn restore_disk(&mut self, b: usize) {
+        let controller_runs = self.controller_down_until <= self.now;
+        if !controller_runs || (0..self.truth.len()).any(|p| !self.is_spare(b, p)) {
+            return;
+        }
+        let node = &self.nodes[b];
+        let heard = node.registered && node.host.controller_acked().is_some();
+        let Some(copy) = node.copy.clone().filter(|copy| heard && copy.run < node.disk.run) else { return };
+        self.tell_fault(format_args!("broker {} gets an old image of its disk back", b + 1));
+        self.count("disk restored");
+        self.replace_disk(b, copy);
+    }
+
+    fn replace_disk(&mut self, b: usize, disk: Disk) {
         self.kill_node(b, "its disk is gone");
         // Otherwise this could become the only member of an ISR while it is no more: nothing survives that.
         self.controller.refused(self.nodes[b].id);
         self.after_controller();
-        let partitions = self.truth.len();
         let node = &mut self.nodes[b];
-        let mut logs = std::mem::take(&mut node.disk.logs);
-        for log in &mut logs {
-            log.truncate(Default::default());
-            log.wiped = true;
-        }
-        node.disk = Disk { logs, watermarks: vec![Default::default(); partitions], ..Disk::default() };
+        node.disk = disk;
+        node.disk.logs.iter_mut().for_each(|log| log.wiped = true);
         let delay = self.rng.within(50_000, 600_000);
         // What it says when it is back may not be heard everywhere at once.
         let other = usize::try_from(self.rng.within(1, self.nodes.len() as u64 + 1)).unwrap_or(1);
@@ -167,14 +247,60 @@ impl World {
         let p = usize::try_from(self.rng.within(0, self.truth.len() as u64)).unwrap_or(0);
         // With a minimum of one, this may be about to become the only member: nothing survives that.
         let alone = self.snapshot.partitions[p].min_insync == 1;
-        if !self.nodes[b].runs() || !self.is_spare(b, p) || alone {
+        let awake = self.nodes[b].runs() && self.nodes[b].frozen_until <= self.now;
+        if !awake || !self.is_spare(b, p) || alone {
             return;
         }
         self.tell_fault(format_args!("broker {} finds damage in p{p}", b + 1));
         self.count("suspect log");
-        self.nodes[b].disk.logs[p].suspect = true;
-        let life = self.nodes[b].life;
-        self.plan(0, Action::Local { node: b, life, what: Local::Suspect(p) });
+        self.loop_runs(b);
+        self.forget_flushes(b, p);
+        let epoch = self.nodes[b].replicas[p].assignment().leader_epoch;
+        self.nodes[b].disk.logs[p].damage(&mut self.rng, epoch);
+        self.step(b, p, Event::LogSuspect, &[]);
+        if self.rng.chance(400) {
+            self.crash(b);
+        }
+    }
+
+    /// It dies, and damage is found when it starts.
+    pub(crate) fn die_damaged(&mut self, b: usize) {
+        let p = usize::try_from(self.rng.within(0, self.truth.len() as u64)).unwrap_or(0);
+        let alone = self.snapshot.partitions[p].min_insync == 1;
+        if self.healed || !self.nodes[b].runs() || !self.is_spare(b, p) || alone {
+            return;
+        }
+        let epoch = self.nodes[b].replicas[p].assignment().leader_epoch;
+        self.kill_node(b, "with damage");
+        self.nodes[b].disk.logs[p].damage(&mut self.rng, epoch);
+        self.count("damage in a crash");
+        let delay = self.rng.within(20_000, 300_000);
+        self.plan(delay, Action::Start(b));
+    }
+
+    /// Retention: each replica for itself, at most up to what it knows to be committed.
+    pub(crate) fn retain(&mut self) {
+        if self.healed {
+            return;
+        }
+        self.plan(400_000, Action::Retain);
+        let b = usize::try_from(self.rng.within(0, self.nodes.len() as u64)).unwrap_or(0);
+        let p = usize::try_from(self.rng.within(0, self.truth.len() as u64)).unwrap_or(0);
+        let node = &mut self.nodes[b];
+        if !node.runs() || node.frozen_until > self.now || node.disk.logs[p].suspect {
+            return;
+        }
+        let log = &mut node.disk.logs[p];
+        let end = node.replicas[p].high_watermark().min(log.synced());
+        let least = if self.rng.chance(300) { end } else { log.log_start() };
+        let start = self.rng.within(least.get().unsigned_abs(), end.get().unsigned_abs() + 1);
+        let start = Offset::new(i64::try_from(start).unwrap_or(0)).min(end);
+        if start > log.log_start() {
+            log.remove_below(start);
+            node.disk.watermarks[p] = node.disk.watermarks[p].max(start);
+            self.story.tell(self.now, format_args!("broker {} keeps p{p} from {start} on", b + 1));
+            self.count("retention");
+        }
     }
 
     fn worse_network(&mut self) {
@@ -219,7 +345,8 @@ impl World {
     fn change_something(&mut self, b: usize) {
         if self.rng.chance(500) {
             let p = usize::try_from(self.rng.within(0, self.truth.len() as u64)).unwrap_or(0);
-            let min = u16::try_from(self.rng.within(1, 3)).unwrap_or(1);
+            let most = self.snapshot.partitions.get(p).map_or(2, |partition| partition.replicas.len() as u64);
+            let min = u16::try_from(self.rng.within(1, most)).unwrap_or(1);
             if self.nodes.iter().any(|node| node.disk.logs[p].suspect) {
                 return;
             }

@@ -5,6 +5,7 @@
 use ottla_core::replica::Assignment;
 use ottla_core::types::{LeaderEpoch, Offset};
 
+use crate::controller::Snapshot;
 use crate::world::World;
 
 impl World {
@@ -24,8 +25,11 @@ impl World {
         let now = self.now;
         let run = self.nodes[b].disk.run;
         self.story.tell(now, format_args!("broker {} leads p{p} in epoch {epoch}", b + 1));
+        self.takes_part(b, p, "leads");
         self.checked(|world| {
             let mut truth = std::mem::take(&mut world.truth[p]);
+            let node = &world.nodes[b];
+            truth.on_first_since_unclean(epoch, &node.disk.logs[p], node.replicas[p].high_watermark());
             let result = truth.on_leading(now, epoch, run, world.seen_one(&world.nodes[b], p));
             world.truth[p] = truth;
             result
@@ -35,18 +39,58 @@ impl World {
     pub(crate) fn watermark_moved(&mut self, b: usize, p: usize, end: Offset) {
         let node = &self.nodes[b];
         let id = node.id;
+        let epoch = node.replicas[p].assignment().leader_epoch;
         if !node.replicas[p].is_leader() {
-            self.checked(|world| world.truth[p].on_known_watermark(id, end));
+            self.checked(|world| world.truth[p].on_known_watermark(id, epoch, end));
             return;
         }
         let Assignment { isr, min_insync, .. } = node.replicas[p].assignment().clone();
         self.checked(|world| {
             let mut truth = std::mem::take(&mut world.truth[p]);
             let leader = world.seen_one(&world.nodes[b], p);
-            let result = truth.on_watermark(&isr, min_insync, leader, end, &world.seen(p));
+            let result = truth.on_watermark((&isr, min_insync, epoch), leader, end, &world.seen(p));
             world.truth[p] = truth;
             result
         });
+    }
+
+    /// A replica does what only a sound one may do.
+    pub(crate) fn takes_part(&mut self, b: usize, p: usize, what: &str) {
+        if self.nodes[b].disk.logs[p].suspect {
+            let id = self.nodes[b].id;
+            self.checked(|world| world.truth[p].on_suspect(id, what));
+        }
+    }
+
+    /// A version is committed: who joined, and who of those that lack something is still counted on.
+    pub(crate) fn judge_members(&mut self, p: usize, old: Option<&Assignment>, new: &Assignment) {
+        for b in 0..self.nodes.len() {
+            let id = self.nodes[b].id;
+            let joined = new.isr.contains(&id)
+                && old.is_some_and(|old| old.leader_epoch == new.leader_epoch && !old.isr.contains(&id));
+            if joined {
+                self.checked(|world| world.truth[p].on_joined(id, new.leader_epoch, &world.nodes[b].disk.logs[p]));
+            }
+            let whole = self.truth[p].is_whole(&self.nodes[b].disk.logs[p]);
+            let log = &mut self.nodes[b].disk.logs[p];
+            log.wiped &= !(new.isr.contains(&id) && whole);
+        }
+    }
+
+    /// Brokers that are let in by what was committed just now.
+    pub(crate) fn judge_admitted(&mut self, old: &Snapshot, new: &Snapshot) {
+        for b in 0..self.nodes.len() {
+            let id = self.nodes[b].id;
+            let open = |snapshot: &Snapshot| snapshot.peers.get(&id).is_some_and(|peer| !peer.fenced);
+            if !open(old) && open(new) {
+                for p in 0..self.truth.len() {
+                    let judged = |world: &mut Self| {
+                        world.truth[p].on_admitted(&new.partitions[p], id, &world.nodes[b].disk.logs[p])
+                    };
+                    self.checked(judged);
+                }
+            }
+        }
     }
 
     /// R11: what the leader believes of followers that are in its epoch.
@@ -60,7 +104,7 @@ impl World {
             let epoch = self.nodes[b].replicas[p].assignment().leader_epoch;
             let with_it =
                 follower.runs() && follower.disk.run == run && follower.replicas[p].assignment().leader_epoch == epoch;
-            if with_it {
+            if with_it && !follower.disk.logs[p].suspect {
                 self.checked(|world| {
                     let seen = world.seen_one(&world.nodes[f], p);
                     world.truth[p].on_believed(&world.nodes[b].disk.logs[p], end, seen)

@@ -3,6 +3,8 @@
 //! Owns the difference between written and durable. Every record carries a hash of everything up to it, so that two
 //! prefixes are compared at once. One record is one batch.
 
+use std::collections::BTreeMap;
+
 use ottla_core::replica::LogView;
 use ottla_core::types::{LeaderEpoch, Offset};
 
@@ -22,18 +24,28 @@ pub struct Record {
 /// A log.
 #[derive(Clone, Debug, Default)]
 pub struct SimLog {
+    /// Offset of the first record, and the hash of everything before it.
+    base: usize,
+    before: u64,
+    /// What lies below was removed by retention: it is kept for oracles, and nobody else sees it.
+    start: usize,
     records: Vec<Record>,
+    /// Offset behind the last record that is durable.
     synced: usize,
+    /// Per producer, its last record below the base: the snapshot that comes with a log that starts over.
+    snapshot: BTreeMap<u64, (u64, Offset)>,
     /// Everything that it held was lost by a fault that no protocol can survive alone.
     pub wiped: bool,
     /// Damage was found in it: it is going to be dropped.
     pub suspect: bool,
+    /// In which epoch, as far as its broker knew.
+    pub suspect_in: LeaderEpoch,
 }
 
 impl SimLog {
     /// Behind the last record.
     pub fn end(&self) -> Offset {
-        offset(self.records.len())
+        offset(self.base + self.records.len())
     }
 
     /// Behind the last record that is durable.
@@ -41,28 +53,58 @@ impl SimLog {
         offset(self.synced)
     }
 
-    /// The record at an offset.
+    /// The record at an offset, removed or not.
     pub fn get(&self, at: Offset) -> Option<&Record> {
-        self.records.get(index(at))
+        self.records.get(index(at).checked_sub(self.base)?)
     }
 
     /// The records of a range, as far as there are any.
     pub fn range(&self, from: Offset, upto: Offset) -> &[Record] {
-        let upto = index(upto).min(self.records.len());
-        self.records.get(index(from)..upto).unwrap_or(&[])
+        let upto = index(upto).saturating_sub(self.base).min(self.records.len());
+        let from = index(from).checked_sub(self.base);
+        from.and_then(|from| self.records.get(from..upto)).unwrap_or(&[])
+    }
+
+    /// Retention removes everything below `start`.
+    pub fn remove_below(&mut self, start: Offset) {
+        self.start = self.start.max(index(start).min(self.base + self.records.len()));
+    }
+
+    /// The last record of a producer: its sequence number and offset.
+    pub fn last_of(&self, producer: u64) -> Option<(u64, Offset)> {
+        let newest = self.records.iter().enumerate().rev().find(|(_, record)| producer_of(record.value).0 == producer);
+        let newest = newest.map(|(at, record)| (producer_of(record.value).1, offset(self.base + at)));
+        newest.or_else(|| self.snapshot.get(&producer).copied())
+    }
+
+    /// The last number of each producer below `end`.
+    pub fn sequences(&self, end: Offset) -> BTreeMap<u64, u64> {
+        let mut last: BTreeMap<u64, u64> =
+            self.snapshot.iter().map(|(&producer, &(number, _))| (producer, number)).collect();
+        last.extend(self.range(offset(self.base), end).iter().map(|record| producer_of(record.value)));
+        last
+    }
+
+    /// One record that was never written for each that lies below the first one; the last has the hash of them all.
+    pub fn unknown_below(&self) -> Vec<Record> {
+        vec![Record { epoch: LeaderEpoch::NONE, value: 0, prefix: self.before }; self.base]
+    }
+
+    fn kept(&self) -> &[Record] {
+        &self.records[self.start - self.base..]
     }
 
     /// The hash of everything below `end`; `None` if the log is shorter.
     pub fn prefix(&self, end: Offset) -> Option<u64> {
-        match index(end).checked_sub(1) {
-            None => Some(0),
+        match index(end).checked_sub(self.base)?.checked_sub(1) {
+            None => Some(self.before),
             Some(last) => self.records.get(last).map(|record| record.prefix),
         }
     }
 
     /// Adds a record at the end.
     pub fn append(&mut self, epoch: LeaderEpoch, value: u64) -> Record {
-        let before = self.records.last().map_or(0, |record| record.prefix);
+        let before = self.records.last().map_or(self.before, |record| record.prefix);
         let mixed = before ^ value.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(epoch.get().unsigned_abs());
         let record = Record { epoch, value, prefix: Rng::new(mixed).draw() };
         self.records.push(record);
@@ -71,34 +113,55 @@ impl SimLog {
 
     /// A flush that covers everything below `end` has succeeded.
     pub fn sync(&mut self, end: Offset) {
-        self.synced = self.synced.max(index(end)).min(self.records.len());
+        self.synced = self.synced.max(index(end)).min(self.base + self.records.len());
     }
 
     /// A cut, durable at once.
     pub fn truncate(&mut self, end: Offset) {
-        self.records.truncate(index(end));
-        self.synced = self.synced.min(self.records.len());
+        self.records.truncate(index(end).saturating_sub(self.base));
+        let end = self.base + self.records.len();
+        self.synced = self.synced.min(end);
+        self.start = self.start.min(end);
+    }
+
+    /// Nothing is left but what is known of everything below `at`.
+    pub fn start_over(&mut self, at: Offset, before: u64, snapshot: BTreeMap<u64, (u64, Offset)>) {
+        let at = index(at);
+        *self = Self { base: at, before, start: at, synced: at, snapshot, wiped: true, ..Self::default() };
+    }
+
+    /// Damage, found in this epoch: some of the newest records are gone, durable or not.
+    pub fn damage(&mut self, rng: &mut Rng, epoch: LeaderEpoch) {
+        let kept = rng.within(self.start as u64, (self.base + self.records.len()) as u64 + 1);
+        self.truncate(offset(usize::try_from(kept).unwrap_or(0)));
+        self.synced = self.base + self.records.len();
+        self.suspect = true;
+        self.suspect_in = epoch;
     }
 
     /// What was not durable is gone; returns how much.
     pub fn drop_unsynced(&mut self) -> usize {
-        let lost = self.records.len() - self.synced;
-        self.records.truncate(self.synced);
+        let lost = self.base + self.records.len() - self.synced;
+        self.records.truncate(self.synced - self.base);
         lost
     }
 
     /// The power goes: of what was not durable, some first part may have come to the disk.
     pub fn crash(&mut self, rng: &mut Rng) {
-        let torn = rng.within(0, (self.records.len() - self.synced) as u64 + 1);
+        let torn = rng.within(0, (self.base + self.records.len() - self.synced) as u64 + 1);
         let kept = self.synced + usize::try_from(torn).unwrap_or(0);
-        self.records.truncate(kept);
-        self.synced = self.records.len();
+        self.truncate(offset(kept));
+        self.synced = kept;
     }
 }
 
 impl LogView for SimLog {
     fn log_start(&self) -> Offset {
-        Offset::new(0)
+        offset(self.start)
+    }
+
+    fn first_epoch(&self) -> Option<LeaderEpoch> {
+        self.kept().first().map(|record| record.epoch)
     }
 
     fn log_end(&self) -> Offset {
@@ -106,19 +169,25 @@ impl LogView for SimLog {
     }
 
     fn last_epoch(&self) -> Option<LeaderEpoch> {
-        self.records.last().map(|record| record.epoch)
+        self.kept().last().map(|record| record.epoch)
     }
 
     fn end_of_epoch(&self, asked: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        let last = self.records.last()?;
+        let kept = self.kept();
+        let last = kept.last()?;
         if asked == last.epoch {
             return Some((asked, self.end()));
         }
-        let next = self.records.partition_point(|record| record.epoch <= asked);
-        self.records.get(next)?;
-        let epoch = next.checked_sub(1).map_or(asked, |before| self.records[before].epoch);
-        Some((epoch, offset(next)))
+        let next = kept.partition_point(|record| record.epoch <= asked);
+        kept.get(next)?;
+        let epoch = next.checked_sub(1).map_or(asked, |before| kept[before].epoch);
+        Some((epoch, offset(self.start + next)))
     }
+}
+
+/// Who wrote a value, and as which of its records; producer 0 numbers nothing.
+pub fn producer_of(value: u64) -> (u64, u64) {
+    (value >> 32, value & u64::from(u32::MAX))
 }
 
 /// The offset of an index.

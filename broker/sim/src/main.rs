@@ -5,6 +5,7 @@
 //!
 //!   ottla-sim --seeds N    so many seeds (100)
 //!             --from S     the first one (0)
+//!             --mutants N  instead: the table of mutants, searched for in at most N seeds each, on standard output
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -12,7 +13,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use ottla_core::replica::Rules;
+use ottla_core::replica::{Rule, Rules};
+use ottla_sim::mutants::{self, Row};
 use ottla_sim::{Failure, rare, repeats, run};
 
 #[derive(Default)]
@@ -23,10 +25,14 @@ struct Found {
 }
 
 fn main() -> ExitCode {
-    let Some((from, seeds)) = arguments() else {
-        eprintln!("ottla-sim [--seeds N] [--from S]");
+    let Some((from, seeds, limit)) = arguments() else {
+        eprintln!("ottla-sim [--seeds N] [--from S] [--mutants N]");
         return ExitCode::from(2);
     };
+    if let Some(limit) = limit {
+        print!("{}", mutants::write(&mutant_rows(limit)));
+        return ExitCode::SUCCESS;
+    }
     if let Err(what) = repeats(from) {
         eprintln!("{what}");
         return ExitCode::FAILURE;
@@ -52,18 +58,39 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments() -> Option<(u64, u64)> {
-    let (mut from, mut seeds) = (0, 100);
+fn arguments() -> Option<(u64, u64, Option<u64>)> {
+    let (mut from, mut seeds, mut limit) = (0, 100, None);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next()?.parse().ok()?;
         match word.as_str() {
             "--from" => from = value,
             "--seeds" => seeds = value,
+            "--mutants" => limit = Some(value),
             _ => return None,
         }
     }
-    (seeds > 0).then_some((from, seeds))
+    (seeds > 0).then_some((from, seeds, limit))
+}
+
+fn mutant_rows(limit: u64) -> Vec<Row> {
+    let (next, rows) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(&rule) =
+                    usize::try_from(next.fetch_add(1, Ordering::Relaxed)).ok().and_then(|index| Rule::ALL.get(index))
+                {
+                    let row = mutants::search(rule, limit);
+                    eprintln!("{row:?}");
+                    rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(row);
+                }
+            });
+        }
+    });
+    let mut rows = rows.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    rows.sort_by_key(|row| row.rule);
+    rows
 }
 
 /// Threads take seeds in order, so that no lower seed is left out when one is found.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use ottla_core::replica::{
-    Altered, Ask, Context, Effect, Event, Host, Lane, Message, Note, Outcome, ProduceId, Push, Replica, Rules,
+    Altered, Ask, Context, Effect, Event, Host, Lane, LogView, Message, Note, Outcome, ProduceId, Replica, Rules,
     Settings, Window,
 };
 use ottla_core::types::{BrokerId, Incarnation, Offset, PartitionIndex, TopicId, TopicPartition};
@@ -19,12 +19,6 @@ use crate::world::{Action, Local, Payload, World};
 /// A loop that stood still for longer is late. Microseconds.
 const LATE_US: u64 = 400_000;
 const HEARTBEAT_US: u64 = 250_000;
-/// Records in one push.
-const PUSH_RECORDS_MAX: i64 = 8;
-/// Records that may be under way to one broker.
-const WINDOW_RECORDS: u64 = 24;
-/// Records that are still in memory.
-const TAIL_RECORDS: i64 = 24;
 
 /// One broker.
 #[derive(Debug)]
@@ -38,18 +32,20 @@ pub(crate) struct Node {
     pub(crate) replicas: Vec<Replica>,
     ticks: Vec<Option<u64>>,
     flushing: Vec<bool>,
-    ready: BTreeSet<(BrokerId, usize)>,
-    windows: BTreeMap<BrokerId, Window>,
+    pub(crate) ready: BTreeSet<(BrokerId, usize)>,
+    pub(crate) windows: BTreeMap<BrokerId, Window>,
     pub(crate) frozen_until: u64,
     last_loop: u64,
     /// Dies after so many effects.
     pub(crate) dies_after: Option<u32>,
     pub(crate) disk: Disk,
+    /// A copy of the disk, for somebody to put back one day.
+    pub(crate) copy: Option<Disk>,
     clock: Clock,
 }
 
 /// What outlives a process.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) logs: Vec<SimLog>,
     pub(crate) watermarks: Vec<Offset>,
@@ -122,6 +118,7 @@ impl Node {
             last_loop: 0,
             dies_after: None,
             disk,
+            copy: None,
             clock,
         }
     }
@@ -159,10 +156,6 @@ impl World {
         node.windows.clear();
         node.ticks.fill(None);
         node.flushing.fill(false);
-        for log in &mut node.disk.logs {
-            // Nobody wrote down what was found.
-            log.suspect = false;
-        }
         let life = node.life;
         self.plan(1000, Action::Local { node: b, life, what: Local::Heartbeat });
     }
@@ -174,11 +167,24 @@ impl World {
         node.disk.run = run;
         node.registered = true;
         node.host = Host::new(node.id, run, settings(), node.host.rules, node.clock.at(now));
-        let replica = |p: usize| Replica::new(partition_id(p), node.disk.logs[p].synced(), node.disk.watermarks[p]);
+        let replica = |p: usize| {
+            let log = &node.disk.logs[p];
+            Replica::new(partition_id(p), log.synced(), node.disk.watermarks[p].max(log.log_start()))
+        };
         node.replicas = (0..node.disk.logs.len()).map(replica).collect();
         self.story.tell(now, format_args!("broker {} is run {run}", b + 1));
         let persisted = self.nodes[b].disk.snapshot.clone();
-        self.apply_snapshot(b, persisted);
+        let life = self.nodes[b].life;
+        for p in 0..self.truth.len() {
+            // What was found stays written down until the log has started over.
+            if self.alive(b, life) && self.nodes[b].disk.logs[p].suspect {
+                self.count("suspect at the start");
+                self.step(b, p, Event::LogSuspect, &[]);
+            }
+        }
+        if self.alive(b, life) {
+            self.apply_snapshot(b, persisted);
+        }
     }
 
     /// A process dies: what was not synced is gone, except for some first part of it.
@@ -216,10 +222,12 @@ impl World {
             }
             Local::Flush { partition, upto } => self.flushed(b, partition, upto),
             Local::Cut { partition, to, over } => {
+                if over {
+                    self.start_over(b, partition, to);
+                } else {
+                    self.nodes[b].disk.logs[partition].truncate(to);
+                }
                 let node = &mut self.nodes[b];
-                node.disk.logs[partition].truncate(to);
-                node.disk.logs[partition].wiped |= over;
-                node.disk.logs[partition].suspect &= !over;
                 node.disk.watermarks[partition] = node.disk.watermarks[partition].min(to);
                 self.step(b, partition, Event::Truncated(to), &[]);
             }
@@ -230,8 +238,25 @@ impl World {
                 }
                 self.pump(b);
             }
-            Local::Suspect(p) => self.step(b, p, Event::LogSuspect, &[]),
         }
+    }
+
+    /// What lies below comes from the leader: nobody else can say.
+    fn start_over(&mut self, b: usize, p: usize, at: Offset) {
+        let leader = self.nodes[b].replicas[p].assignment().leader_id();
+        let leader = self.nodes.iter().find(|node| Some(node.id) == leader);
+        let before = leader.and_then(|leader| leader.disk.logs[p].prefix(at)).unwrap_or(self.truth[p].prefix_at(at));
+        let producers = self.truth[p].producers(at);
+        self.nodes[b].disk.logs[p].start_over(at, before, producers);
+    }
+
+    /// What is on its way to the disk never arrives.
+    pub(crate) fn forget_flushes(&mut self, b: usize, p: usize) {
+        self.queue.retain(|_, action| {
+            !matches!(action, Action::Local { node, what: Local::Flush { partition, .. }, .. }
+                if *node == b && *partition == p)
+        });
+        self.nodes[b].flushing[p] = false;
     }
 
     pub(crate) fn loop_runs(&mut self, b: usize) {
@@ -351,6 +376,7 @@ impl World {
             Payload::Altered { run, partition, leader_epoch, partition_epoch, outcome }
                 if run == self.nodes[b].disk.run =>
             {
+                self.write_down(b, partition, &outcome);
                 let event = Event::Altered { leader_epoch, partition_epoch, outcome };
                 self.step(b, partition, event, &[]);
             }
@@ -365,6 +391,16 @@ impl World {
             | Payload::Heartbeat { .. }
             | Payload::Drain { .. }
             | Payload::Ask { .. } => {}
+        }
+    }
+
+    /// Metadata is durable before it is acted on, whichever way it came.
+    fn write_down(&mut self, b: usize, p: usize, outcome: &Altered) {
+        let known = &mut self.nodes[b].disk.snapshot.partitions;
+        if let Altered::Done(new) = outcome
+            && let Some(old) = known.get_mut(p).filter(|old| old.partition_epoch < new.partition_epoch)
+        {
+            old.clone_from(new);
         }
     }
 
@@ -422,7 +458,12 @@ impl World {
 
     fn perform(&mut self, b: usize, p: usize, effect: Effect, records: &[Record], events: &mut VecDeque<Event>) {
         match effect {
-            Effect::Send { to, message } => self.send_replica(b, to, p, message, Vec::new(), Lane::Live),
+            Effect::Send { to, message } => {
+                if matches!(message, Message::Ack(_)) {
+                    self.takes_part(b, p, "acknowledges");
+                }
+                self.send_replica(b, to, p, message, Vec::new(), Lane::Live);
+            }
             Effect::Ready(to) => {
                 self.nodes[b].ready.insert((to, p));
                 let life = self.nodes[b].life;
@@ -452,16 +493,12 @@ impl World {
         self.story.tell(self.now, format_args!("broker {id} cuts p{p} from {end} to {to}"));
         self.count(if over { "start over" } else { "truncation" });
         if !over {
-            self.checked(|world| world.truth[p].on_cut(world.seen_one(&world.nodes[b], p), to));
+            let epoch = self.nodes[b].replicas[p].assignment().leader_epoch;
+            self.checked(|world| world.truth[p].on_cut(epoch, world.seen_one(&world.nodes[b], p), to));
         }
         let life = self.nodes[b].life;
         let delay = self.rng.within(300, 3_000);
-        // What is on its way to the disk and beyond the cut never arrives.
-        self.queue.retain(|_, action| {
-            !matches!(action, Action::Local { node, what: Local::Flush { partition, .. }, .. }
-                if *node == b && *partition == p)
-        });
-        self.nodes[b].flushing[p] = false;
+        self.forget_flushes(b, p);
         self.plan(delay, Action::Local { node: b, life, what: Local::Cut { partition: p, to, over } });
     }
 
@@ -485,44 +522,6 @@ impl World {
         if note == Note::CutRefused {
             let what = format!("broker {} is told to cut p{p} below its high watermark", b + 1);
             self.fail("R8", what);
-        }
-    }
-
-    fn push(&mut self, b: usize, to: BrokerId, p: usize, push: Push, lane: Lane, events: &mut VecDeque<Event>) {
-        let log = &self.nodes[b].disk.logs[p];
-        let end = push.end.min(push.base.plus(PUSH_RECORDS_MAX));
-        let records = log.range(push.base, end).to_vec();
-        let upto = push.base.plus(i64::try_from(records.len()).unwrap_or(0));
-        let cached = upto.plus(TAIL_RECORDS) >= log.end();
-        if lane == Lane::CatchUp {
-            self.count("pushed on the catch-up connection");
-        }
-        let sent = records.len() as u64;
-        let life = self.nodes[b].life;
-        self.window(b, to).on_sent(sent);
-        let delay = self.rng.within(500, 8_000);
-        self.plan(delay, Action::Local { node: b, life, what: Local::Credit { to, records: sent } });
-        self.send_replica(b, to, p, Message::Push(Push { end: upto, ..push }), records, lane);
-        events.push_back(Event::Sent { to, session: push.session, upto, cached });
-    }
-
-    fn window(&mut self, b: usize, to: BrokerId) -> &mut Window {
-        self.nodes[b].windows.entry(to).or_insert(Window::new(WINDOW_RECORDS))
-    }
-
-    /// Whoever has room is offered what is ready for it, once each time.
-    fn pump(&mut self, b: usize) {
-        let life = self.nodes[b].life;
-        for (to, p) in self.nodes[b].ready.clone() {
-            if self.window(b, to).room() == 0 {
-                self.count("no credit");
-                continue;
-            }
-            self.nodes[b].ready.remove(&(to, p));
-            self.step(b, p, Event::Room(to), &[]);
-            if !self.alive(b, life) {
-                return;
-            }
         }
     }
 

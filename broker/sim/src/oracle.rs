@@ -3,13 +3,13 @@
 //! Owns the truth of each partition: what is committed, who led when, which bytes an offset had in which epoch. A broken
 //! invariant is a [`Violation`] that carries its name; nothing here steers the simulation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_core::replica::Assignment;
 use ottla_core::types::{BrokerId, Incarnation, LeaderEpoch, Offset};
 
 use crate::controller::Snapshot;
-use crate::log::{Record, SimLog, offset};
+use crate::log::{Record, SimLog, offset, producer_of};
 
 /// How long a deposed leader may go on believing, clocks that run at different speeds included. Microseconds.
 const DEPOSED_US: u64 = 1_030_000;
@@ -50,6 +50,9 @@ pub struct Truth {
     prefixes: BTreeMap<(Offset, LeaderEpoch), u64>,
     shown: BTreeMap<LeaderEpoch, Offset>,
     versions: Option<Assignment>,
+    sequences: BTreeMap<u64, u64>,
+    /// The epochs of all unclean elections.
+    unclean: BTreeSet<LeaderEpoch>,
 }
 
 impl Truth {
@@ -65,6 +68,53 @@ impl Truth {
 
     fn prefix(&self) -> u64 {
         self.committed.last().map_or(0, |record| record.prefix)
+    }
+
+    /// Whether something of that epoch was given up by an unclean election since: nothing is promised for it any more.
+    fn is_given_up(&self, epoch: LeaderEpoch) -> bool {
+        self.unclean.last().is_some_and(|&unclean| epoch < unclean)
+    }
+
+    /// An unclean election: from here on, what the leader has of what was committed is all that is. If it has nothing of
+    /// that, for its log begins with what an earlier such election gave up, then what lies below its log is nobody's.
+    pub fn on_unclean(&mut self, epoch: LeaderEpoch, leader: &SimLog) {
+        self.unclean.insert(epoch);
+        let common = |&end: &usize| {
+            leader.synced() >= offset(end) && leader.prefix(offset(end)) == Some(self.prefix_at(offset(end)))
+        };
+        match (0..=self.committed.len()).rev().find(common) {
+            Some(end) => self.committed.truncate(end),
+            None => self.committed = leader.unknown_below(),
+        }
+        self.sequences = leader.sequences(self.watermark());
+    }
+
+    /// The first leader since an unclean election begins. What it knows to have been committed is committed again, though
+    /// an unclean election before this one may have given it up.
+    pub fn on_first_since_unclean(&mut self, epoch: LeaderEpoch, leader: &SimLog, watermark: Offset) {
+        let Some(&unclean) = self.unclean.last() else { return };
+        if epoch < unclean || self.begun.range(unclean..).next().is_some() {
+            return;
+        }
+        self.on_unclean(unclean, leader);
+        self.committed.extend_from_slice(leader.range(self.watermark(), watermark));
+        self.sequences = leader.sequences(self.watermark());
+    }
+
+    /// Of each producer the last record below `end`: what a snapshot at a log's start says.
+    pub fn producers(&self, end: Offset) -> BTreeMap<u64, (u64, Offset)> {
+        let mut last = BTreeMap::new();
+        for (at, record) in self.committed.iter().enumerate().take_while(|(at, _)| offset(*at) < end) {
+            let (producer, number) = producer_of(record.value);
+            last.insert(producer, (number, offset(at)));
+        }
+        last
+    }
+
+    /// The hash of everything that is committed below `end`.
+    pub fn prefix_at(&self, end: Offset) -> u64 {
+        let end = usize::try_from(end.get()).unwrap_or(0).min(self.committed.len());
+        end.checked_sub(1).map_or(0, |last| self.committed[last].prefix)
     }
 
     /// A5: versions and epochs go up by one; an epoch has one leader.
@@ -94,6 +144,11 @@ impl Truth {
         if newest { self.has_all("R2", seen) } else { Ok(()) }
     }
 
+    /// Whether a log has everything that is committed.
+    pub fn is_whole(&self, log: &SimLog) -> bool {
+        log.synced() >= self.watermark() && log.prefix(self.watermark()) == Some(self.prefix())
+    }
+
     fn has_all(&self, invariant: &'static str, seen: Seen<'_>) -> Checked {
         let (end, synced) = (self.watermark(), seen.log.synced());
         holds(invariant, synced >= end, || format!("{} has {synced} durable, committed is {end}", seen.id))?;
@@ -108,18 +163,20 @@ impl Truth {
         members.into_iter().try_for_each(|&member| self.has_all("R3", member))
     }
 
-    /// R4, R1: a leader says that everything below `end` is committed.
+    /// R4, R1, T1: a leader says that everything below `end` is committed.
     pub fn on_watermark(
         &mut self,
-        isr: &[BrokerId],
-        min: u16,
+        (isr, min, epoch): (&[BrokerId], u16, LeaderEpoch),
         leader: Seen<'_>,
         end: Offset,
         seen: &[Seen<'_>],
     ) -> Checked {
         holds("R4", isr.len() >= usize::from(min), || format!("{} in sync are fewer than {min}", isr.len()))?;
         holds("R4", leader.log.synced() >= end, || format!("leader {} has less than {end} durable", leader.id))?;
-        for member in seen.iter().filter(|seen| isr.contains(&seen.id) && !seen.log.wiped) {
+        if self.is_given_up(epoch) {
+            return Ok(());
+        }
+        for member in seen.iter().filter(|seen| isr.contains(&seen.id) && !seen.log.wiped && !seen.log.suspect) {
             let same = member.log.prefix(end) == leader.log.prefix(end);
             holds("R4", member.log.synced() >= end && same, || {
                 format!("{} has {} durable, the leader says {end}", member.id, member.log.synced())
@@ -131,11 +188,16 @@ impl Truth {
             holds("R1", leader.log.prefix(known) == Some(self.prefix()), || {
                 format!("leader {} commits other bytes below {known}", leader.id)
             })?;
+            for (record, at) in grown.iter().zip(known.get()..) {
+                let (producer, number) = producer_of(record.value);
+                let before = self.sequences.insert(producer, number).unwrap_or(0);
+                holds("T1", producer == 0 || number == before + 1, || {
+                    format!("{number} of producer {producer} is committed at {at} after {before}")
+                })?;
+            }
             self.committed.extend_from_slice(grown);
         } else {
-            let below = usize::try_from(end.get()).unwrap_or(0);
-            let prefix = below.checked_sub(1).map_or(0, |last| self.committed[last].prefix);
-            holds("R1", leader.log.prefix(end) == Some(prefix), || {
+            holds("R1", leader.log.prefix(end) == Some(self.prefix_at(end)), || {
                 format!("leader {} commits other bytes below {end}", leader.id)
             })?;
         }
@@ -143,9 +205,11 @@ impl Truth {
     }
 
     /// R10: a follower knows of a high watermark.
-    pub fn on_known_watermark(&self, id: BrokerId, end: Offset) -> Checked {
+    pub fn on_known_watermark(&self, id: BrokerId, epoch: LeaderEpoch, end: Offset) -> Checked {
         let known = self.watermark();
-        holds("R10", end <= known, || format!("follower {id} believes in {end}, committed is {known}"))
+        holds("R10", end <= known || self.is_given_up(epoch), || {
+            format!("follower {id} believes in {end}, committed is {known}")
+        })
     }
 
     /// R7, R9: a record comes into a log.
@@ -161,9 +225,9 @@ impl Truth {
 
     /// R8: a follower cuts its log; nothing that is committed is among what it loses. (A replica that comes back late holds
     /// records that never were, at offsets that are committed by now.)
-    pub fn on_cut(&self, seen: Seen<'_>, end: Offset) -> Checked {
+    pub fn on_cut(&self, epoch: LeaderEpoch, seen: Seen<'_>, end: Offset) -> Checked {
         let lost = seen.log.get(end);
-        holds("R8", lost.is_none() || lost != self.committed(end), || {
+        holds("R8", lost.is_none() || self.is_given_up(epoch) || lost != self.committed(end), || {
             format!("{} cuts to {end}, which is committed up to {}", seen.id, self.watermark())
         })
     }
@@ -178,8 +242,8 @@ impl Truth {
     }
 
     /// R1: an acks=all answer leaves.
-    pub fn on_acked(&self, at: Offset, value: u64) -> Checked {
-        holds("R1", self.committed(at).is_some_and(|record| record.value == value), || {
+    pub fn on_acked(&self, epoch: LeaderEpoch, at: Offset, value: u64) -> Checked {
+        holds("R1", self.is_given_up(epoch) || self.committed(at).is_some_and(|record| record.value == value), || {
             format!("{value} at {at} is acknowledged but not committed")
         })
     }
@@ -187,24 +251,49 @@ impl Truth {
     /// R13: a leader serves something that another leader could contradict.
     pub fn on_served(&self, now: u64, epoch: LeaderEpoch, by: BrokerId) -> Checked {
         let deposed = self.begun.range(LeaderEpoch::new(epoch.get() + 1)..).map(|(_, &at)| at).min();
-        holds("R13", deposed.is_none_or(|at| at + DEPOSED_US >= now), || {
+        let given_up = self.is_given_up(epoch);
+        holds("R13", given_up || deposed.is_none_or(|at| at + DEPOSED_US >= now), || {
             format!("{by} serves in epoch {epoch}, deposed {} ms ago", (now - deposed.unwrap_or(now)) / 1000)
         })
     }
 
     /// R10: a consumer reads.
-    pub fn on_read(&self, by: BrokerId, at: Offset, record: Option<&Record>) -> Checked {
-        holds("R10", record.is_some() && record == self.committed(at), || {
+    pub fn on_read(&self, by: BrokerId, epoch: LeaderEpoch, at: Offset, record: Option<&Record>) -> Checked {
+        holds("R10", self.is_given_up(epoch) || record.is_some() && record == self.committed(at), || {
             format!("a consumer reads {record:?} at {at} from {by}, committed is {:?}", self.committed(at))
         })
     }
 
     /// R10: a high watermark is shown.
     pub fn on_shown(&mut self, by: BrokerId, epoch: LeaderEpoch, end: Offset) -> Checked {
-        let before = self.shown.range(..=epoch).map(|(_, &end)| end).max();
+        let since = self.unclean.range(..=epoch).next_back().copied().unwrap_or(LeaderEpoch::NONE);
+        let before = self.shown.range(since..=epoch).map(|(_, &end)| end).max();
         holds("R10", before.is_none_or(|before| before <= end), || format!("{by} shows {end} after {before:?}"))?;
         self.shown.insert(epoch, end);
         Ok(())
+    }
+
+    /// R12: who joins the ISR has no damage that was found in an earlier epoch. In the same one a change may be under way
+    /// that rests on what was acknowledged before; the complaint ends that epoch.
+    pub fn on_joined(&self, id: BrokerId, epoch: LeaderEpoch, log: &SimLog) -> Checked {
+        holds("R12", !log.suspect || log.suspect_in >= epoch, || format!("{id} joins with a suspect log"))
+    }
+
+    /// A9: a broker is let in whose disk is not what it was; until it has caught up it may neither lead nor be elected.
+    pub fn on_admitted(&self, newest: &Assignment, id: BrokerId, log: &SimLog) -> Checked {
+        let takes_part = newest.is_member(id) || newest.leader_id() == Some(id);
+        // Who would rather lose records than wait may have elected it by letting it in.
+        let given_up = newest.unclean == Some(newest.leader_epoch);
+        // Damage that was found is R12's: the controller hears of it from the broker.
+        let lost = log.wiped && !log.suspect;
+        holds("A9", !(lost && takes_part) || given_up || self.is_whole(log), || {
+            format!("{id} is let in as a member; it has {}, committed is {}", log.synced(), self.watermark())
+        })
+    }
+
+    /// R12: a replica with a suspect log does something that a member does.
+    pub fn on_suspect(&self, id: BrokerId, what: &str) -> Checked {
+        holds("R12", false, || format!("{id} {what} although its log is suspect"))
     }
 
     /// Once healed: a leader, everybody in sync, equal logs.
@@ -212,7 +301,7 @@ impl Truth {
         holds("Liveness", newest.leader.is_some(), || format!("no leader: {newest:?}"))?;
         holds("Liveness", newest.isr.len() == newest.replicas.len(), || format!("not all in sync: {newest:?}"))?;
         let (end, prefix) = (self.watermark(), self.prefix());
-        for replica in seen {
+        for replica in seen.iter().filter(|seen| newest.replicas.contains(&seen.id)) {
             holds("Liveness", replica.log.synced() == end && replica.log.prefix(end) == Some(prefix), || {
                 format!("{} ends at {}, committed is {end}", replica.id, replica.log.end())
             })?;

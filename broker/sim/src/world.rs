@@ -70,7 +70,6 @@ pub(crate) enum Local {
     Cut { partition: usize, to: Offset, over: bool },
     Pump,
     Credit { to: BrokerId, records: u64 },
-    Suspect(usize),
 }
 
 /// Something that is going to happen.
@@ -86,6 +85,11 @@ pub(crate) enum Action {
     Fault,
     Unblock(usize, usize),
     TakenForDead(usize),
+    Crash(usize),
+    Damage(usize),
+    EmptyDisk(usize),
+    SlowDisk(usize),
+    Retain,
     Heal,
     End,
 }
@@ -97,6 +101,8 @@ pub(crate) struct Network {
     pub(crate) loss_per_mille: u64,
     pub(crate) twice_per_mille: u64,
     pub(crate) slow_per_mille: u64,
+    /// Until then, what this node is told and says between brokers mostly arrives late.
+    pub(crate) stalled: BTreeMap<usize, u64>,
     /// Until then, questions to the controller wait in a queue, each for itself.
     pub(crate) asks_slow_until: u64,
     /// When the last message of each connection arrives: the next one arrives later, unless it is delayed on purpose.
@@ -126,16 +132,21 @@ pub(crate) struct World {
 /// Until when there are faults, and how long everything has to come right afterwards. Microseconds.
 const FAULTS_US: u64 = 14_000_000;
 const HEALING_US: u64 = 12_000_000;
-const BROKERS: usize = 3;
 
 impl World {
     pub(crate) fn new(seed: u64, rules: Rules, base: Instant) -> Self {
         let mut rng = Rng::new(seed);
         let partitions = 2;
-        let ids: Vec<BrokerId> = (1..=BROKERS).map(|id| BrokerId::new(i32::try_from(id).unwrap_or(0))).collect();
+        let brokers = if rng.chance(250) { 5 } else { 3 };
+        let replicas = if rng.chance(500) { brokers } else { 3 };
+        let ids: Vec<BrokerId> = (1..=brokers).map(|id| BrokerId::new(i32::try_from(id).unwrap_or(0))).collect();
         let nodes =
             ids.iter().map(|&id| Node::new(id, partitions, Clock::new(base, 995 + rng.within(0, 11)), rules)).collect();
         let min = if rng.chance(250) { 1 } else { 2 };
+        let mut controller = Oracle::new(partitions, &ids, replicas, min);
+        if rng.chance(150) {
+            controller.allow_unclean(0);
+        }
         let mut world = Self {
             now: 0,
             planned: 0,
@@ -143,7 +154,7 @@ impl World {
             story: Story::default(),
             counts: BTreeMap::new(),
             nodes,
-            controller: Oracle::new(partitions, &ids, min),
+            controller,
             controller_down_until: 0,
             controller_ran: 0,
             snapshot: Snapshot::default(),
@@ -154,16 +165,20 @@ impl World {
             healed: false,
             rng,
         };
-        for b in 0..BROKERS {
+        if brokers > 3 {
+            world.count("five brokers");
+        }
+        for b in 0..brokers {
             world.plan(0, Action::Start(b));
         }
-        for producer in 0..3 {
-            world.clients.producers.push(Producer::new(producer % partitions));
+        for producer in 0..5 {
+            world.clients.producers.push(Producer::new(producer % partitions, producer > 2));
             world.plan(500_000, Action::Produce(producer));
         }
         world.plan(0, Action::ControllerTick);
         world.plan(600_000, Action::Consume);
         world.plan(1_000_000, Action::Fault);
+        world.plan(1_500_000, Action::Retain);
         world.plan(FAULTS_US, Action::Heal);
         world.plan(FAULTS_US + HEALING_US, Action::End);
         world
@@ -221,6 +236,11 @@ impl World {
                 self.network.blocked.remove(&(from, to));
             }
             Action::TakenForDead(b) => self.reset(b),
+            Action::Crash(b) => self.crash_now(b),
+            Action::Damage(b) => self.die_damaged(b),
+            Action::SlowDisk(b) => self.slow_disk(b),
+            Action::EmptyDisk(b) => self.empty_disk(b),
+            Action::Retain => self.retain(),
             Action::Heal => self.heal(),
             Action::End => {}
         }
@@ -264,8 +284,15 @@ impl World {
             let delay = self.rng.within(100, 5_000);
             self.plan(delay, Action::Deliver { from, to, payload: payload.clone() });
         }
+        let now = self.now;
+        let stalled = |node: usize| self.network.stalled.get(&node).is_some_and(|&until| until > now);
+        if from != 0 && to != 0 && (stalled(from) || stalled(to)) && self.rng.chance(600) {
+            let delay = self.rng.within(2_000, 3_000_000);
+            self.plan(delay, Action::Deliver { from, to, payload });
+            return;
+        }
         let asks = matches!(payload, Payload::Ask { .. }) && self.network.asks_slow_until > self.now;
-        let queued = if asks && self.rng.chance(700) { self.rng.within(0, 2_500_000) } else { 0 };
+        let queued = if asks && self.rng.chance(850) { self.rng.within(0, 2_500_000) } else { 0 };
         let delay = self.delay(from, to, lane);
         self.plan(delay + queued, Action::Deliver { from, to, payload });
     }
@@ -371,6 +398,7 @@ impl World {
         }
         let old = std::mem::replace(&mut self.snapshot, new.clone());
         self.checked(|_| check_brokers(&old, &new));
+        self.judge_admitted(&old, &new);
         for p in 0..new.partitions.len() {
             self.judge_version(p, old.partitions.get(p));
         }
@@ -391,6 +419,12 @@ impl World {
             format_args!("p{p} version {version}: leader {leader:?} epoch {epoch} isr {isr:?} elr {elr:?}"),
         );
         self.checked(|world| world.truth[p].on_version(&new));
+        if new.unclean != old.and_then(|old| old.unclean)
+            && let Some(leader) = self.nodes.iter().find(|node| Some(node.id) == new.leader_id())
+        {
+            self.truth[p].on_unclean(new.leader_epoch, &leader.disk.logs[p]);
+            self.count("unclean election");
+        }
         self.checked(|world| world.truth[p].on_members(&new, &world.seen(p)));
         if let Some(old) = old {
             let same = old.leader_epoch == new.leader_epoch;
@@ -405,11 +439,7 @@ impl World {
                 self.count("election with an unacked tail");
             }
         }
-        let watermark = self.truth[p].watermark();
-        for node in &mut self.nodes {
-            let log = &mut node.disk.logs[p];
-            log.wiped &= !(new.isr.contains(&node.id) && log.synced() >= watermark);
-        }
+        self.judge_members(p, old, &new);
     }
 
     // --- judging --------------------------------------------------------------------------------------------------
@@ -419,7 +449,7 @@ impl World {
     }
 
     pub(crate) fn seen_one<'a>(&self, node: &'a Node, p: usize) -> Seen<'a> {
-        let registered = node.runs();
+        let registered = node.runs() && !node.disk.logs[p].suspect;
         let current = self.snapshot.peers.get(&node.id).is_some_and(|peer| peer.incarnation == node.disk.run);
         Seen { id: node.id, registered: registered && current, log: &node.disk.logs[p] }
     }

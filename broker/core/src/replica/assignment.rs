@@ -22,8 +22,10 @@ pub struct Assignment {
     pub elr: Vec<BrokerId>,
     /// Below so many in-sync replicas the high watermark stands still. Never more than there are replicas.
     pub min_insync: u16,
-    /// This leader was elected although it may lack acknowledged records: followers may cut below their high watermark.
-    pub unclean: bool,
+    /// The last epoch whose leader was elected although it may lack acknowledged records: a log that has nothing of that
+    /// epoch or a later one may be cut below the high watermark that it knows. Kept through later, clean elections, for
+    /// replicas that were away.
+    pub unclean: Option<LeaderEpoch>,
 }
 
 impl Assignment {
@@ -37,7 +39,7 @@ impl Assignment {
             isr: Vec::new(),
             elr: Vec::new(),
             min_insync: 1,
-            unclean: false,
+            unclean: None,
         }
     }
 

@@ -20,14 +20,18 @@ impl Replica {
                     self.complain(cx, Complaint::WriteFailed, out);
                 }
             }
-            Role::Follower(_) if !self.cutting => self.start_session(cx, out),
+            Role::Follower(_) if !self.cutting => {
+                self.flushed = self.flushed.max(end);
+                self.start_session(cx, out);
+            }
             Role::Follower(_) | Role::Idle => {}
         }
     }
 
     pub(super) fn on_log_suspect(&mut self, cx: &Context<'_>, out: &mut Effects) {
-        self.leave_role(false, out);
-        self.role = Role::Idle;
+        if cx.host.hold(Rule::SuspectTakesNoPart) {
+            self.leave_role(false, out);
+        }
         self.complain(cx, Complaint::LogSuspect, out);
     }
 
@@ -55,7 +59,17 @@ impl Replica {
             self.health = Health::Sound;
             return true;
         }
+        if self.cutting {
+            // Looked at again when that cut is durable: two at once could not be told apart.
+            return false;
+        }
         let me = cx.host.me;
+        // Metadata from before this run was registered may not know yet what an earlier run of it has joined.
+        let of_this_run = cx.host.peer(me).is_some_and(|peer| peer.incarnation == cx.host.incarnation);
+        if !of_this_run && cx.host.hold(Rule::HeardInThisRun) {
+            self.complain(cx, what, out);
+            return false;
+        }
         match self.assignment.leader_id() {
             Some(leader) if leader != me && !self.assignment.is_member(me) => {
                 // Nothing that it holds counts any more, and somebody has it all: it starts over as an empty replica.

@@ -11,7 +11,7 @@ use super::log_view::cut;
 use super::message::{Ack, Answer, Message, Open, Push, SessionNumber, Verdict};
 use super::rules::Rule;
 use super::{Context, Effect, Effects, Note, Replica, Role};
-use crate::types::{BrokerId, LeaderEpoch, Offset};
+use crate::types::{BrokerId, Incarnation, LeaderEpoch, Offset};
 
 /// A follower in one epoch.
 #[derive(Debug)]
@@ -92,7 +92,9 @@ impl Replica {
 
     pub(super) fn on_answer(&mut self, cx: &Context<'_>, from: BrokerId, answer: Answer, out: &mut Effects) {
         let current = self.sessions;
-        let Some(follower) = self.follower_mut().filter(|f| f.leader == from && answer.session == current) else {
+        let mine = is_mine(cx, answer.incarnation);
+        let Some(follower) = self.follower_mut().filter(|f| mine && f.leader == from && answer.session == current)
+        else {
             out.push(Effect::Noted(Note::StaleIgnored));
             return;
         };
@@ -122,8 +124,9 @@ impl Replica {
 
     /// R8: never below what is known to be committed. A leader that asks for that is not one that we may follow; its
     /// next answer may be another, in another epoch.
-    fn cut_log(&mut self, _cx: &Context<'_>, to: Offset, effect: Effect, out: &mut Effects) {
-        if to < self.high_watermark && !self.assignment.unclean {
+    fn cut_log(&mut self, cx: &Context<'_>, to: Offset, effect: Effect, out: &mut Effects) {
+        let loses = cx.log.last_epoch().is_some();
+        if loses && to < self.high_watermark && !self.is_overruled(cx) {
             out.push(Effect::Noted(Note::CutRefused));
             return;
         }
@@ -131,6 +134,17 @@ impl Replica {
         follower.state = State::Cutting;
         self.cutting = true;
         out.push(effect);
+    }
+
+    /// Whether the log is from before the last unclean election, so that the high watermark known here may count no more.
+    /// A replica that was away meanwhile hears of it epochs later.
+    fn is_overruled(&self, cx: &Context<'_>) -> bool {
+        let since = if cx.host.hold(Rule::UncleanRemembered) {
+            self.assignment.unclean
+        } else {
+            self.assignment.unclean.filter(|&epoch| epoch == self.assignment.leader_epoch)
+        };
+        since.is_some_and(|epoch| cx.log.last_epoch().is_none_or(|last| last < epoch))
     }
 
     pub(super) fn on_truncated(&mut self, cx: &Context<'_>, end: Offset, out: &mut Effects) {
@@ -146,7 +160,8 @@ impl Replica {
 
     pub(super) fn on_push(&mut self, cx: &Context<'_>, from: BrokerId, push: Push, out: &mut Effects) {
         let current = self.sessions;
-        let Some(follower) = self.follower_mut().filter(|f| f.leader == from && push.session == current) else {
+        let mine = is_mine(cx, push.incarnation);
+        let Some(follower) = self.follower_mut().filter(|f| mine && f.leader == from && push.session == current) else {
             out.push(Effect::Noted(Note::StaleIgnored));
             return;
         };
@@ -197,6 +212,11 @@ impl Replica {
             out.push(Effect::HighWatermark(known));
         }
     }
+}
+
+/// Session numbers begin anew with each run: what was for an earlier one would fit by number.
+fn is_mine(cx: &Context<'_>, run: Incarnation) -> bool {
+    run == cx.host.incarnation || !cx.host.hold(Rule::RunOfReceiver)
 }
 
 impl Follower {

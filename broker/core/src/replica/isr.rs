@@ -170,9 +170,11 @@ impl Replica {
 
     /// Its process is gone: every acknowledgement would wait for it until it is out.
     pub(super) fn on_peer_refused(&mut self, cx: &Context<'_>, peer: BrokerId, out: &mut Effects) {
-        let Some(follower) = self.leader_mut().and_then(|leader| leader.follower(peer)) else { return };
+        let Some(leader) = self.leader_mut() else { return };
+        let epoch = leader.epoch;
+        let Some(follower) = leader.follower(peer) else { return };
         follower.refused = true;
-        follower.session = None;
+        follower.end_session(cx, epoch, out);
         self.advance(cx, out);
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct Leader {
 pub(super) struct FollowerState {
     pub(super) id: BrokerId,
     pub(super) session: Option<Session>,
+    /// A session that ended here, of which the follower may not know; and when it is told again.
+    pub(super) ended: Option<(Incarnation, SessionNumber, Instant)>,
     /// The newest session that it has opened; older ones are late messages.
     pub(super) newest: Option<(Incarnation, SessionNumber)>,
     /// When it last stood at the leader's log end.
@@ -84,6 +86,7 @@ impl FollowerState {
         Self {
             id,
             session: None,
+            ended: None,
             newest: None,
             caught_up_at: now,
             mark: (end, now),
@@ -152,9 +155,10 @@ impl Leader {
 
     pub(super) fn deadline(&self, host: &Host, assignment: &Assignment) -> Option<Instant> {
         let pushes = self.followers.iter().filter_map(|follower| follower.probe_at(host));
+        let over = self.followers.iter().filter_map(|follower| follower.tell_over_at(host));
         let isr = self.isr_deadline(host, assignment);
         let timers = [self.times_out_at, self.watermark_at, self.held_until, isr, self.gray.deadline(host)];
-        timers.into_iter().flatten().chain(pushes).min()
+        timers.into_iter().flatten().chain(pushes).chain(over).min()
     }
 
     pub(super) fn check(&self, assignment: &Assignment) {
@@ -194,6 +198,7 @@ impl Replica {
         self.retry_alter(cx, out);
         self.send_watermark(cx, out);
         self.probe(cx, out);
+        self.tell_over_again(cx, out);
         self.advance(cx, out);
     }
 

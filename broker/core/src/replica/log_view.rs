@@ -13,6 +13,9 @@ pub trait LogView {
     /// Offset of the next record, durable or not.
     fn log_end(&self) -> Offset;
 
+    /// Epoch of the oldest batch.
+    fn first_epoch(&self) -> Option<LeaderEpoch>;
+
     /// Epoch of the newest batch.
     fn last_epoch(&self) -> Option<LeaderEpoch>;
 
@@ -35,7 +38,8 @@ pub enum Comparison {
         /// Where that ends.
         end: Offset,
     },
-    /// It ends before the leader's begins: start over, there.
+    /// Nothing of it can be compared, because what the leader had there was removed: start over, where the leader's log
+    /// begins.
     TooOld {
         /// Where the leader's log begins.
         start: Offset,
@@ -52,10 +56,15 @@ pub fn compare(leader: &dyn LogView, last_epoch: Option<LeaderEpoch>, end: Offse
         // Nothing is in it, so nothing can differ.
         return if end <= leader.log_end() { Comparison::Prefix } else { Comparison::TooOld { start } };
     };
-    let (epoch, epoch_end) = leader.end_of_epoch(asked).unwrap_or_else(|| match leader.last_epoch() {
-        Some(last) => (last, leader.log_end()),
-        None => (LeaderEpoch::NONE, start),
-    });
+    // If everything that the leader still has is newer, the two may have differed in what it has removed: standing where
+    // its log begins proves nothing.
+    let (Some(first), Some(last)) = (leader.first_epoch(), leader.last_epoch()) else {
+        return Comparison::TooOld { start };
+    };
+    if asked < first {
+        return Comparison::TooOld { start };
+    }
+    let (epoch, epoch_end) = leader.end_of_epoch(asked).unwrap_or((last, leader.log_end()));
     if epoch == asked && end <= epoch_end { Comparison::Prefix } else { Comparison::Diverged { epoch, end: epoch_end } }
 }
 

@@ -49,6 +49,8 @@ pub enum Verdict {
 pub struct Answer {
     /// The leader's epoch.
     pub epoch: LeaderEpoch,
+    /// Which run of the receiver asked: session numbers of another run begin at the same number.
+    pub incarnation: Incarnation,
     /// The session that it answers.
     pub session: SessionNumber,
     /// What to do.
@@ -65,6 +67,8 @@ pub struct Answer {
 pub struct Push {
     /// The leader's epoch.
     pub epoch: LeaderEpoch,
+    /// Which run of the receiver it is for.
+    pub incarnation: Incarnation,
     /// The session that it belongs to.
     pub session: SessionNumber,
     /// Offset of the first record.

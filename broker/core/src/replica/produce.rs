@@ -61,10 +61,13 @@ impl Replica {
         };
         if let Some(produce) = produce {
             leader.times_out_at = leader.times_out_at.min(Some(produce.deadline)).or(Some(produce.deadline));
-            match produce.acks {
-                Acks::All => leader.waiting_all.push_back(produce),
-                Acks::Leader => leader.waiting_leader.push_back(produce),
-            }
+            let waiting = match produce.acks {
+                Acks::All => &mut leader.waiting_all,
+                Acks::Leader => &mut leader.waiting_leader,
+            };
+            // In the order of ends: a batch that was appended before is waited for at its first offset.
+            let at = waiting.partition_point(|other| other.end <= produce.end);
+            waiting.insert(at, produce);
         }
         self.queue_pushes(cx, out);
         // The disk may have been faster than this event.

@@ -40,8 +40,14 @@ impl Replica {
         let (log_end, watermark) = (cx.log.log_end(), self.high_watermark);
         let Some(leader) = self.leader_mut().filter(|leader| !leader.stopped) else { return };
         let epoch = leader.epoch;
-        let Some(session) = leader.follower(to).and_then(|follower| follower.session.as_mut()) else { return };
+        let Some(follower) = leader.follower(to) else { return };
+        let Some(session) = follower.session.as_mut() else { return };
         session.queued = false;
+        if session.cursor < cx.log.log_start() {
+            // Retention has passed it by: what it lacks is not there any more, so it has to start over.
+            follower.end_session(cx, epoch, out);
+            return;
+        }
         if !session.may_push(log_end) {
             return;
         }
@@ -115,6 +121,7 @@ impl Session {
         self.watermark_sent = high_watermark;
         Push {
             epoch,
+            incarnation: self.incarnation,
             session: self.number,
             base: self.cursor,
             end: self.cursor,

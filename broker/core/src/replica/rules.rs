@@ -38,13 +38,25 @@ pub enum Rule {
     Confirmation,
     /// Only all other members together stand in for the controller (R13).
     EveryMemberConfirms,
+    /// Messages of a session are for one run of the follower (R6).
+    RunOfReceiver,
+    /// Where the leader's log begins proves nothing about what lies before (R4).
+    ProvenAboveLogStart,
+    /// A replica that was away hears of an unclean election later (R8).
+    UncleanRemembered,
+    /// A suspect log takes no part (R12).
+    SuspectTakesNoPart,
+    /// A suspect log is dropped only by metadata that knows this run (R12).
+    HeardInThisRun,
+    /// What was appended before is known to every leader (T1). Kept by the shell, from the log.
+    SequencesFromLog,
     /// A watermark that may lag behind what was shown before is not shown (R10).
     WatermarkAfterElection,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 23] = [
         Self::EndsAreDurable,
         Self::EveryInSyncReplicaCounts,
         Self::PendingMembersCount,
@@ -61,6 +73,12 @@ impl Rule {
         Self::StopAfterFailedWrite,
         Self::Confirmation,
         Self::EveryMemberConfirms,
+        Self::RunOfReceiver,
+        Self::ProvenAboveLogStart,
+        Self::UncleanRemembered,
+        Self::SuspectTakesNoPart,
+        Self::HeardInThisRun,
+        Self::SequencesFromLog,
         Self::WatermarkAfterElection,
     ];
 }

@@ -15,6 +15,7 @@ impl Replica {
     pub(super) fn on_open(&mut self, cx: &Context<'_>, from: BrokerId, open: Open, out: &mut Effects) {
         let watermark = self.high_watermark;
         let stale = cx.host.is_stale(from, open.incarnation) && cx.host.hold(Rule::IncarnationOfJoin);
+        let member = self.may_be_member(from);
         let Some(leader) = self.leader_mut().filter(|leader| !leader.stopped && !stale) else {
             self.send_refusal(cx, from, open, out);
             return;
@@ -29,11 +30,14 @@ impl Replica {
             return;
         }
         follower.newest = Some(newest);
+        follower.ended = None;
         follower.refused = false;
-        let verdict = verdict_on(cx, open);
+        // Asked once more, it gets the same answer: the first one may be on its way, and the session counts.
+        let verdict = follower.repeated(cx, open).unwrap_or_else(|| verdict_on(cx, open, member));
         follower.begin_session(cx, open, verdict, watermark);
         let answer = Answer {
             epoch: open.epoch,
+            incarnation: open.incarnation,
             session: open.session,
             verdict,
             high_watermark: watermark,
@@ -44,10 +48,18 @@ impl Replica {
         self.advance(cx, out);
     }
 
+    /// Whether it counts, or would if a change that is under way is committed. Nobody joins without this leader's asking,
+    /// so that who is none here is none.
+    fn may_be_member(&self, id: BrokerId) -> bool {
+        let pending = self.leader().and_then(|leader| leader.pending.as_ref());
+        self.assignment.is_member(id) || pending.is_some_and(|pending| pending.counts.contains(&id))
+    }
+
     /// Not in this epoch, or not to this run: the follower asks again later.
     pub(super) fn send_refusal(&self, cx: &Context<'_>, to: BrokerId, open: Open, out: &mut Effects) {
         let answer = Answer {
             epoch: open.epoch,
+            incarnation: open.incarnation,
             session: open.session,
             verdict: Verdict::Refused,
             high_watermark: Offset::default(),
@@ -69,13 +81,22 @@ impl Replica {
     }
 }
 
-fn verdict_on(cx: &Context<'_>, open: Open) -> Verdict {
+fn verdict_on(cx: &Context<'_>, open: Open, member: bool) -> Verdict {
     if !cx.host.hold(Rule::DivergenceByEpoch) {
         let end = cx.log.log_end();
         let newest = LeaderEpoch::new(i32::MAX);
         return if open.end <= end { Verdict::PushFrom(open.end) } else { Verdict::TruncateTo { epoch: newest, end } };
     }
+    let begins = cx.log.log_start();
+    if !cx.host.hold(Rule::ProvenAboveLogStart) && open.last_epoch < cx.log.first_epoch() && open.end >= begins {
+        let epoch = open.last_epoch.unwrap_or(LeaderEpoch::NONE);
+        let stands = open.end == begins;
+        return if stands { Verdict::PushFrom(begins) } else { Verdict::TruncateTo { epoch, end: begins } };
+    }
     match compare(cx.log, open.last_epoch, open.end) {
+        // An empty log that begins later than this one stands for records that may have been others, before an unclean
+        // election; a member has proven otherwise, and must not lose its place.
+        Comparison::Prefix if open.last_epoch.is_none() && open.end > begins && !member => Verdict::StartOver(begins),
         Comparison::Prefix => Verdict::PushFrom(open.end),
         Comparison::Diverged { epoch, end } => Verdict::TruncateTo { epoch, end },
         Comparison::TooOld { start } => Verdict::StartOver(start),
@@ -83,15 +104,20 @@ fn verdict_on(cx: &Context<'_>, open: Open) -> Verdict {
 }
 
 impl FollowerState {
+    /// The verdict on a question whose session has begun already, if what it lacks is still there.
+    fn repeated(&self, cx: &Context<'_>, open: Open) -> Option<Verdict> {
+        let session = self.session.as_ref().filter(|session| session.is_of(open))?;
+        (session.acked >= cx.log.log_start()).then_some(Verdict::PushFrom(open.end))
+    }
+
     /// The session counts if the follower stands where pushes begin; otherwise it has to open another one first.
     fn begin_session(&mut self, cx: &Context<'_>, open: Open, verdict: Verdict, watermark: Offset) {
-        let same = |session: &Session| session.incarnation == open.incarnation && session.number == open.session;
-        if let Some(session) = self.session.as_mut().filter(|session| same(session)) {
+        let proven = matches!(verdict, Verdict::PushFrom(_)) || !cx.host.hold(Rule::ProvenEnds);
+        if let Some(session) = self.session.as_mut().filter(|session| proven && session.is_of(open)) {
             // The answer was lost, or this question was late. What was pushed since may be lost as well.
             session.cursor = session.acked;
             return;
         }
-        let proven = matches!(verdict, Verdict::PushFrom(_)) || !cx.host.hold(Rule::ProvenEnds);
         self.session = proven.then_some(Session {
             incarnation: open.incarnation,
             number: open.session,
@@ -104,5 +130,11 @@ impl FollowerState {
             queued: false,
         });
         self.note_end(cx);
+    }
+}
+
+impl Session {
+    fn is_of(&self, open: Open) -> bool {
+        (self.incarnation, self.number) == (open.incarnation, open.session)
     }
 }

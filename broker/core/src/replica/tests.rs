@@ -42,11 +42,95 @@ fn logs_are_compared_by_epochs() {
                     assert!(to < follower.log_end(), "no progress: {leader:?} {follower:?}");
                     follower.truncate(to);
                 }
-                Comparison::TooOld { .. } => panic!("{leader:?} {follower:?}"),
+                // Nothing is older in the leader's log: nothing can be compared.
+                Comparison::TooOld { start } => follower.truncate(start),
             }
             assert!(round < 5);
         }
         assert_eq!(follower.len(), left, "{leader:?}");
+    }
+}
+
+/// What a leader has removed may have differed: a log that ends where the leader's begins is not proven to be a prefix.
+#[test]
+fn where_the_leaders_log_begins_proves_nothing() {
+    let leader = Epochs::of(&[2, 2, 4, 4]).from(2);
+    let start = Offset::new(2);
+    assert_eq!(compare(&leader, Some(LeaderEpoch::new(3)), Offset::new(2)), Comparison::TooOld { start });
+    assert_eq!(compare(&leader, Some(LeaderEpoch::new(3)), Offset::new(3)), Comparison::TooOld { start });
+    assert_eq!(compare(&leader, Some(LeaderEpoch::new(4)), Offset::new(3)), Comparison::Prefix);
+    assert_eq!(compare(&leader, None, Offset::new(2)), Comparison::Prefix, "nothing is in it");
+    let empty = Epochs::of(&[2, 2]).from(2);
+    assert_eq!(compare(&empty, Some(LeaderEpoch::new(2)), Offset::new(2)), Comparison::TooOld { start });
+}
+
+/// Retention may pass a follower by that is far behind: it is told to ask again, and starts over.
+#[test]
+fn who_lacks_what_was_removed_opens_another_session() {
+    let mut leader = Harness::leader(&[1, 2], &[1], 1);
+    leader.append(5);
+    leader.opens_only(2, 0);
+    leader.removes_below(3);
+    leader.effects.clear();
+    leader.event(Event::Room(id(2)));
+    let refused = |effect: &Effect| matches!(effect, Effect::Send { message: Message::Answer(answer), .. } if answer.verdict == Verdict::Refused);
+    assert!(leader.effects.iter().any(refused), "{:?}", leader.effects);
+    assert!(!leader.effects.iter().any(|effect| matches!(effect, Effect::Push { .. })));
+}
+
+/// R6: session numbers of each run begin at one. An answer for the run before would cut what is committed by now.
+#[test]
+fn an_answer_for_an_earlier_run_is_ignored() {
+    let mut follower = Harness::follower(5, Assignment { unclean: None, ..led_by(2, 4) });
+    follower.effects.clear();
+    follower.answered(6, Verdict::TruncateTo { epoch: LeaderEpoch::new(1), end: Offset::new(2) });
+    assert!(!follower.effects.iter().any(|effect| matches!(effect, Effect::Truncate(_))), "{:?}", follower.effects);
+    follower.answered(7, Verdict::TruncateTo { epoch: LeaderEpoch::new(1), end: Offset::new(2) });
+    assert!(follower.effects.contains(&Effect::Truncate(Offset::new(2))));
+}
+
+/// R8: a replica that was away during an unclean election hears of it in a later epoch, and must still be able to follow.
+#[test]
+fn an_unclean_election_is_remembered_through_later_epochs() {
+    let cases = [(None, false), (Some(1), false), (Some(3), true), (Some(4), true)];
+    for (unclean, cuts) in cases {
+        let mut follower = Harness::follower(5, Assignment { unclean: unclean.map(LeaderEpoch::new), ..led_by(2, 4) });
+        follower.effects.clear();
+        follower.pushed_watermark(5);
+        follower.event(Event::WriteFailed(Offset::new(5)));
+        follower.answered(7, Verdict::TruncateTo { epoch: LeaderEpoch::new(1), end: Offset::new(2) });
+        let cut = follower.effects.contains(&Effect::Truncate(Offset::new(2)));
+        assert_eq!(cut, cuts, "{unclean:?}: {:?}", follower.effects);
+        assert_eq!(follower.effects.contains(&Effect::Noted(Note::CutRefused)), !cuts);
+    }
+}
+
+/// R12: metadata from before this run was registered may not know that an earlier run had joined; what the log holds
+/// could be counted on by a later version.
+#[test]
+fn a_suspect_log_is_dropped_only_by_metadata_that_knows_this_run() {
+    let mut replica = Harness::restarted(5);
+    replica.event(Event::LogSuspect);
+    replica.event(Event::Assigned(Assignment { isr: vec![id(2)], ..led_by(2, 4) }));
+    let over = |replica: &Harness| replica.effects.iter().any(|effect| matches!(effect, Effect::StartOver(_)));
+    assert!(!over(&replica), "{:?}", replica.effects);
+    replica.knows_its_run();
+    let next = PartitionEpoch::new(9);
+    replica.event(Event::Assigned(Assignment { isr: vec![id(2)], partition_epoch: next, ..led_by(2, 5) }));
+    assert!(over(&replica), "{:?}", replica.effects);
+}
+
+/// Broker `leader` leads; brokers 1 to 3 hold replicas, all of them in sync.
+fn led_by(leader: i32, epoch: i32) -> Assignment {
+    Assignment {
+        leader: Some((id(leader), Incarnation::new(7))),
+        leader_epoch: LeaderEpoch::new(epoch),
+        partition_epoch: PartitionEpoch::new(8),
+        replicas: vec![id(1), id(2), id(3)],
+        isr: vec![id(1), id(2), id(3)],
+        elr: Vec::new(),
+        min_insync: 1,
+        unclean: None,
     }
 }
 

@@ -4,19 +4,31 @@ use super::*;
 
 /// A log of which only the epochs matter.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Epochs(Vec<LeaderEpoch>);
+pub(super) struct Epochs {
+    epochs: Vec<LeaderEpoch>,
+    start: usize,
+}
 
 impl Epochs {
     pub(super) fn of(epochs: &[i32]) -> Self {
-        Self(epochs.iter().map(|&epoch| LeaderEpoch::new(epoch)).collect())
+        Self { epochs: epochs.iter().map(|&epoch| LeaderEpoch::new(epoch)).collect(), start: 0 }
+    }
+
+    /// What lies below was removed.
+    pub(super) fn from(self, start: usize) -> Self {
+        Self { start, ..self }
+    }
+
+    fn kept(&self) -> &[LeaderEpoch] {
+        &self.epochs[self.start..]
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.epochs.len()
     }
 
     pub(super) fn truncate(&mut self, end: Offset) {
-        self.0.truncate(usize::try_from(end.get()).unwrap());
+        self.epochs.truncate(usize::try_from(end.get()).unwrap());
     }
 }
 
@@ -26,25 +38,29 @@ fn offset(index: usize) -> Offset {
 
 impl LogView for Epochs {
     fn log_start(&self) -> Offset {
-        Offset::new(0)
+        offset(self.start)
     }
 
     fn log_end(&self) -> Offset {
-        offset(self.0.len())
+        offset(self.epochs.len())
+    }
+
+    fn first_epoch(&self) -> Option<LeaderEpoch> {
+        self.kept().first().copied()
     }
 
     fn last_epoch(&self) -> Option<LeaderEpoch> {
-        self.0.last().copied()
+        self.kept().last().copied()
     }
 
     fn end_of_epoch(&self, asked: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        let last = *self.0.last()?;
-        let next = self.0.partition_point(|&epoch| epoch <= asked);
+        let last = *self.kept().last()?;
+        let next = self.kept().partition_point(|&epoch| epoch <= asked);
         if asked > last {
             return None;
         }
-        let epoch = next.checked_sub(1).map_or(asked, |before| self.0[before]);
-        Some((epoch, offset(next)))
+        let epoch = next.checked_sub(1).map_or(asked, |before| self.kept()[before]);
+        Some((epoch, offset(self.start + next)))
     }
 }
 
@@ -77,8 +93,56 @@ impl Harness {
     }
 
     /// It leads; its log has so many records of an earlier epoch, and it knows of no high watermark.
-    #[expect(clippy::disallowed_methods, reason = "an Instant can only be had from the clock; its value is arbitrary")]
     pub(super) fn leader_with(records: usize, replicas: &[i32], isr: &[i32], min: u16) -> Self {
+        let mut harness = Self::idle(records, replicas);
+        harness.assigned(isr, min);
+        harness
+    }
+
+    /// It follows, with so many durable records of an earlier epoch, and has opened its first session.
+    pub(super) fn follower(records: usize, assignment: Assignment) -> Self {
+        let mut harness = Self::idle(records, &[1, 2, 3]);
+        harness.event(Event::Assigned(assignment));
+        harness
+    }
+
+    /// It has just started: what it knows of itself is from the run before.
+    pub(super) fn restarted(records: usize) -> Self {
+        let mut harness = Self::idle(records, &[1, 2, 3]);
+        let before = Incarnation::new(RUN.get() - 1);
+        harness.host.on_peer(id(1), Peer { incarnation: before, fenced: false, draining: false });
+        harness
+    }
+
+    pub(super) fn knows_its_run(&mut self) {
+        self.host.on_peer(id(1), Peer { incarnation: RUN, fenced: true, draining: false });
+    }
+
+    /// Broker 2, which leads in epoch 4, answers the newest session of that run.
+    pub(super) fn answered(&mut self, run: u64, verdict: Verdict) {
+        let (session, stamp) = (self.replica.sessions, self.host.stamp(self.now));
+        let incarnation = Incarnation::new(run.try_into().unwrap());
+        let high_watermark = Offset::default();
+        let answer = Answer { epoch: EPOCH, incarnation, session, verdict, high_watermark, stamp };
+        self.event(Event::Received { from: id(2), message: Message::Answer(answer) });
+    }
+
+    /// Broker 2 lets it follow at its end, and says that so much is committed.
+    pub(super) fn pushed_watermark(&mut self, end: usize) {
+        self.answered(7, Verdict::PushFrom(self.log.log_end()));
+        let (session, stamp, at) = (self.replica.sessions, self.host.stamp(self.now), self.log.log_end());
+        let high_watermark = offset(end);
+        let push = Push { epoch: EPOCH, incarnation: RUN, session, base: at, end: at, high_watermark, stamp };
+        self.event(Event::Received { from: id(2), message: Message::Push(push) });
+        assert_eq!(self.replica.high_watermark(), high_watermark);
+    }
+
+    pub(super) fn removes_below(&mut self, start: usize) {
+        self.log.start = start;
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an Instant can only be had from the clock; its value is arbitrary")]
+    fn idle(records: usize, replicas: &[i32]) -> Self {
         let now = Instant::now();
         let mut host = Host::new(id(1), RUN, Settings::default(), Rules::ALL, now);
         for &peer in replicas {
@@ -89,9 +153,7 @@ impl Harness {
         let log = Epochs::of(&vec![1; records]);
         let replica = Replica::new(partition, offset(records), Offset::new(0));
         let replicas = ids(replicas);
-        let mut harness = Self { replica, host, effects: Vec::new(), log, now, version: 0, replicas };
-        harness.assigned(isr, min);
-        harness
+        Self { replica, host, effects: Vec::new(), log, now, version: 0, replicas }
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -110,14 +172,14 @@ impl Harness {
             isr: ids(isr),
             elr: Vec::new(),
             min_insync: min,
-            unclean: false,
+            unclean: None,
         };
         self.event(Event::Assigned(assignment));
     }
 
     /// Appends so many records, which are durable and pushed to everybody at once.
     pub(super) fn append(&mut self, records: usize) {
-        self.log.0.extend(vec![EPOCH; records]);
+        self.log.epochs.extend(vec![EPOCH; records]);
         self.event(Event::Appended(None));
         self.event(Event::Flushed(self.log.log_end()));
         for peer in self.replicas.clone() {
@@ -133,10 +195,15 @@ impl Harness {
 
     /// A follower opens its first session at an end of the earlier epoch.
     pub(super) fn opens(&mut self, from: i32, end: usize) {
+        self.opens_only(from, end);
+        self.pushes(id(from));
+    }
+
+    /// Nothing is pushed yet.
+    pub(super) fn opens_only(&mut self, from: i32, end: usize) {
         let last_epoch = end.checked_sub(1).map(|_| LeaderEpoch::new(1));
         let open = Open { epoch: EPOCH, incarnation: RUN, session: SessionNumber(1), last_epoch, end: offset(end) };
         self.event(Event::Received { from: id(from), message: Message::Open(open) });
-        self.pushes(id(from));
     }
 
     /// A follower acknowledges an end, and everything that was asked.

@@ -3,7 +3,7 @@
 //! Owns the choice of faults. It never does what no replication survives: the last copy of something committed is never
 //! destroyed. Everything else may happen at any time, together.
 
-use ottla_core::replica::{Assignment, Event, LogView};
+use ottla_core::replica::{Assignment, Event, LogView, Replica};
 use ottla_core::types::Offset;
 
 use crate::controller::Controller;
@@ -68,14 +68,33 @@ impl World {
     }
 
     /// A machine whose connections stall before it dies: what it said last, and what it was told last, comes when the next
-    /// process runs already. The disk may be gone too.
+    /// process runs already. Either its disk is gone then, or its processes die one after the other, mostly beginning with
+    /// one that leads: what the others lack is on its disk.
     fn die_stalled(&mut self, b: usize) {
+        let leads = |node: &Node| node.runs() && node.replicas.iter().any(Replica::is_leader);
+        let leader = self.nodes.iter().position(leads);
         let span = self.rng.within(100_000, 600_000);
+        let empty = self.rng.chance(400);
+        let b = if empty || self.rng.chance(400) { b } else { leader.unwrap_or(b) };
         self.tell_fault(format_args!("broker {} stalls, and dies in {} ms", b + 1, span / 1000));
         self.count("stalled before it died");
-        self.network.stalled.insert(b + 1, self.now + span);
-        let last = if self.rng.chance(500) { Action::Crash(b) } else { Action::EmptyDisk(b) };
-        self.plan(span, last);
+        if empty {
+            self.network.stalled.insert(b + 1, self.now + span);
+            self.plan(span, Action::EmptyDisk(b));
+            return;
+        }
+        self.network.stalled.insert(b + 1, self.now + span + 3_500_000);
+        self.plan(span, Action::Restart(b));
+        let again = self.rng.within(500_000, 2_500_000);
+        self.plan(span + again, Action::Restart(b));
+    }
+
+    /// Killed, and started at once.
+    pub(crate) fn restart(&mut self, b: usize) {
+        if !self.healed {
+            self.kill_node(b, "killed");
+            self.plan(50_000, Action::Start(b));
+        }
     }
 
     /// A broker that hears nothing from the controller any more, so that it knows old metadata only when it dies; the next
@@ -95,8 +114,7 @@ impl World {
         let span = self.rng.within(3_000_000, 6_000_000);
         self.tell_fault(format_args!("broker {} restarts while the controller is slow, {} ms", b + 1, span / 1000));
         self.count("flapping");
-        self.kill_node(b, "killed");
-        self.plan(100_000, Action::Start(b));
+        self.restart(b);
         self.network.asks_slow_until = self.now + span;
         for _ in 0..8 {
             let at = self.rng.within(1_000_000, span);
@@ -229,7 +247,11 @@ impl World {
 
     fn replace_disk(&mut self, b: usize, disk: Disk) {
         self.kill_node(b, "its disk is gone");
-        // Otherwise this could become the only member of an ISR while it is no more: nothing survives that.
+        // Otherwise this could become the only member of an ISR while it is no more: nothing survives that. Its stream is
+        // closed: no heartbeat of it comes afterwards.
+        self.queue.retain(|_, action| {
+            !matches!(action, Action::Deliver { from, to: 0, payload: Payload::Heartbeat { .. } } if *from == b + 1)
+        });
         self.controller.refused(self.nodes[b].id);
         self.after_controller();
         let node = &mut self.nodes[b];

@@ -86,6 +86,7 @@ pub(crate) enum Action {
     Unblock(usize, usize),
     TakenForDead(usize),
     Crash(usize),
+    Restart(usize),
     Damage(usize),
     EmptyDisk(usize),
     SlowDisk(usize),
@@ -237,6 +238,7 @@ impl World {
             }
             Action::TakenForDead(b) => self.reset(b),
             Action::Crash(b) => self.crash_now(b),
+            Action::Restart(b) => self.restart(b),
             Action::Damage(b) => self.die_damaged(b),
             Action::SlowDisk(b) => self.slow_disk(b),
             Action::EmptyDisk(b) => self.empty_disk(b),
@@ -419,10 +421,12 @@ impl World {
             format_args!("p{p} version {version}: leader {leader:?} epoch {epoch} isr {isr:?} elr {elr:?}"),
         );
         self.checked(|world| world.truth[p].on_version(&new));
-        if new.unclean != old.and_then(|old| old.unclean)
-            && let Some(leader) = self.nodes.iter().find(|node| Some(node.id) == new.leader_id())
+        // Whoever was elected may be out again in the same change: nobody else is a member then.
+        let elected = new.leader_id().or_else(|| new.isr.iter().chain(&new.elr).next().copied());
+        if let Some(epoch) = new.unclean.filter(|_| new.unclean != old.and_then(|old| old.unclean))
+            && let Some(leader) = self.nodes.iter().find(|node| Some(node.id) == elected)
         {
-            self.truth[p].on_unclean(new.leader_epoch, &leader.disk.logs[p]);
+            self.truth[p].on_unclean(epoch, &leader.disk.logs[p]);
             self.count("unclean election");
         }
         self.checked(|world| world.truth[p].on_members(&new, &world.seen(p)));

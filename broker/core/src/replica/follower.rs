@@ -28,8 +28,8 @@ pub(super) struct Follower {
 enum State {
     /// Records are on their way to the disk; a session opens when they are there.
     Draining,
-    /// A session is open at this end; the question leaves again then.
-    Opening { again_at: Instant },
+    /// A session is open at this end, with a log whose newest batch is of that epoch; the question leaves again then.
+    Opening { last_epoch: Option<LeaderEpoch>, again_at: Instant },
     /// It stands in the leader's log.
     Following,
     /// A cut is on its way to the disk.
@@ -43,7 +43,7 @@ impl Follower {
 
     pub(super) fn deadline(&self, _host: &Host) -> Option<Instant> {
         match self.state {
-            State::Opening { again_at } => Some(again_at),
+            State::Opening { again_at, .. } => Some(again_at),
             State::Draining | State::Following | State::Cutting => None,
         }
     }
@@ -79,14 +79,22 @@ impl Replica {
             end: cx.log.log_end(),
         };
         let Some(follower) = self.follower_mut() else { return };
-        follower.state = State::Opening { again_at: cx.now + cx.host.settings.retry };
+        follower.state = State::Opening { last_epoch: open.last_epoch, again_at: cx.now + cx.host.settings.retry };
         out.push(Effect::Send { to: follower.leader, message: Message::Open(open) });
     }
 
     pub(super) fn on_follower_tick(&mut self, cx: &Context<'_>, out: &mut Effects) {
-        let due = |follower: &mut Follower| matches!(follower.state, State::Opening { again_at } if again_at <= cx.now);
-        if self.follower_mut().is_some_and(due) {
-            self.send_open(cx, out);
+        match self.follower_mut().map(|follower| &follower.state) {
+            Some(State::Opening { last_epoch, again_at }) if *again_at <= cx.now => {
+                // Retention may have emptied the log meanwhile. That is another question, which may have another answer:
+                // with the same number the leader could believe in the first one while the second one cuts.
+                if *last_epoch == cx.log.last_epoch() {
+                    self.send_open(cx, out);
+                } else {
+                    self.start_session(cx, out);
+                }
+            }
+            Some(State::Opening { .. } | State::Draining | State::Following | State::Cutting) | None => {}
         }
     }
 

@@ -206,11 +206,46 @@ impl Harness {
         self.event(Event::Received { from: id(from), message: Message::Open(open) });
     }
 
+    /// A follower opens its first session with an empty log that begins there.
+    pub(super) fn opens_empty(&mut self, from: i32, at: usize) {
+        let open =
+            Open { epoch: EPOCH, incarnation: RUN, session: SessionNumber(1), last_epoch: None, end: offset(at) };
+        self.event(Event::Received { from: id(from), message: Message::Open(open) });
+    }
+
+    /// What followers were answered since the last time.
+    pub(super) fn verdicts(&mut self) -> Vec<Verdict> {
+        let effects = std::mem::take(&mut self.effects);
+        let mut verdicts = Vec::new();
+        for effect in effects {
+            if let Effect::Send { message: Message::Answer(answer), .. } = effect {
+                verdicts.push(answer.verdict);
+            }
+        }
+        verdicts
+    }
+
+    /// The numbers of the sessions that were asked for.
+    pub(super) fn opened(&self) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        for effect in &self.effects {
+            if let Effect::Send { message: Message::Open(open), .. } = effect {
+                numbers.push(open.session.0);
+            }
+        }
+        numbers
+    }
+
     /// A follower acknowledges an end, and everything that was asked.
     pub(super) fn acks(&mut self, from: i32, end: usize) {
         let stamp = self.host.stamp(self.now);
         let ack = Ack { epoch: EPOCH, incarnation: RUN, session: SessionNumber(1), end: offset(end), stamp };
         self.event(Event::Received { from: id(from), message: Message::Ack(ack) });
+    }
+
+    pub(super) fn fences(&mut self, peer: i32) {
+        self.host.on_peer(id(peer), Peer { incarnation: RUN, fenced: true, draining: false });
+        self.event(Event::PeersChanged);
     }
 
     pub(super) fn altered(&mut self, outcome: Altered) {

@@ -146,7 +146,8 @@ fn assignment(image: &Image, partition: &Partition, config: &TopicConfig) -> Ass
         isr: partition.isr.clone(),
         elr: partition.elr.clone(),
         min_insync: u16::try_from(min).unwrap_or(u16::MAX),
-        unclean: config.unclean_leader_election_enable,
+        // The metadata does not say which terms were unclean: where they are allowed, each may have been.
+        unclean: config.unclean_leader_election_enable.then_some(partition.leader_epoch),
     }
 }
 

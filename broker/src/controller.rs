@@ -49,7 +49,7 @@ pub use copies::{Copies, CopiesError};
 pub use handle::{Handle, explicit, fresh_topic_id};
 pub use ledger::Site;
 pub use link::GRPC;
-pub use remote::{Initialized, Remote, initialize};
+pub use remote::{Initialized, Remote, cluster_of, initialize};
 pub use service::Shared;
 
 use io::{Io, Tools};
@@ -162,7 +162,6 @@ pub struct Place {
 }
 
 /// Starts the controller of a broker that keeps its cluster's metadata in its own data directory, or where `place` says.
-/// Also returns the store.
 ///
 /// # Errors
 /// [`StartError`], a sentence for whoever started the broker.
@@ -174,7 +173,7 @@ pub async fn start(
     (site, partitions): (Box<dyn Site>, &Arc<Partitions>),
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
-) -> Result<(Handle, Arc<dyn Coordination>), StartError> {
+) -> Result<Handle, StartError> {
     let (coordination, created_elsewhere): (Arc<dyn Coordination>, _) = match (place.remote, place.shared) {
         (Some(remote), _) => (remote.coordination, Some(remote.name)),
         (None, Some(shared)) => (shared, None),
@@ -194,7 +193,7 @@ pub async fn start(
         cluster: identity.cluster,
         directory: identity.directory,
         recorded: identity.incarnation,
-        coordination: Arc::clone(&coordination),
+        coordination,
         created_elsewhere,
         copies,
         site,
@@ -204,7 +203,7 @@ pub async fn start(
     };
     let data = Arc::clone(data);
     let record = move |run| data.set_incarnation(run).map_err(|error| error.to_string());
-    Ok((run(setup, record, shutdown, tasks).await?, coordination))
+    run(setup, record, shutdown, tasks).await
 }
 
 /// This broker's partitions, to be brought in line with images, which come into force in `metadata`.

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ottla_coordination::{Coordination, Embedded};
 use ottla_core::config::broker;
 use ottla_core::types::{ClusterId, DirectoryId, Incarnation};
 use ottla_log::disk::real::RealDisk;
@@ -30,7 +31,7 @@ const STATE: &str = "state";
 pub struct Data {
     /// The records.
     pub log: Arc<LogDir>,
-    /// The cluster's metadata; taken by whoever coordinates.
+    /// The cluster's metadata, where it is kept here; taken by whoever coordinates.
     metadata: Mutex<Option<RocksTable>>,
     /// The view of internal topics; taken by the group coordinator.
     state: Mutex<Option<RocksTable>>,
@@ -92,14 +93,19 @@ pub enum DataError {
 type Wanted = Option<(ClusterId, &'static str)>;
 
 /// Opens `config`'s data directory, formatting it if it is empty. It must be of `remote`, if there is such a cluster.
-/// `partitions` hears of durable ends.
+/// The cluster's metadata is opened with it if it `keeps_metadata`. `partitions` hears of durable ends.
 ///
 /// # Errors
 /// [`DataError`], with a sentence for the person who started the broker; nothing of what the directory held is lost.
-pub async fn open(config: &Config, remote: Option<ClusterId>, partitions: Arc<Partitions>) -> Result<Data, DataError> {
+pub async fn open(
+    config: &Config,
+    remote: Option<ClusterId>,
+    keeps_metadata: bool,
+    partitions: Arc<Partitions>,
+) -> Result<Data, DataError> {
     let root = config.log_dir().to_owned();
     let wanted = wanted(config, remote)?;
-    let opened = spawn_blocking(move || open_blocking(root, wanted, partitions)).await;
+    let opened = spawn_blocking(move || open_blocking(root, wanted, keeps_metadata, partitions)).await;
     opened.map_err(|error| DataError::Interrupted(error.to_string()))?
 }
 
@@ -131,7 +137,21 @@ fn wanted(config: &Config, remote: Option<ClusterId>) -> Result<Wanted, DataErro
     }
 }
 
-fn open_blocking(root: PathBuf, wanted: Wanted, partitions: Arc<Partitions>) -> Result<Data, DataError> {
+/// The metadata of a cluster that several brokers of one process share, in `folder`; made if it is not there.
+///
+/// # Errors
+/// [`ottla_state::OpenError`], or what the table holds cannot be used.
+pub fn open_shared(folder: &std::path::Path) -> anyhow::Result<Arc<dyn Coordination>> {
+    let table = Engine::new()?.open(folder)?;
+    Ok(Arc::new(Embedded::new(table)?))
+}
+
+fn open_blocking(
+    root: PathBuf,
+    wanted: Wanted,
+    keeps_metadata: bool,
+    partitions: Arc<Partitions>,
+) -> Result<Data, DataError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::create(&root)?);
     let lock = identity::lock(disk.as_ref()).map_err(IdentityError::from)?;
     let identity = identify(disk.as_ref(), wanted)?;
@@ -139,7 +159,7 @@ fn open_blocking(root: PathBuf, wanted: Wanted, partitions: Arc<Partitions>) -> 
     let state_folder = root.join(STATE);
     // Three independent things: the log beside the two tables.
     let (log, metadata, state) = std::thread::scope(|scope| {
-        let metadata = scope.spawn(|| engine.open(&root.join(METADATA)));
+        let metadata = scope.spawn(|| keeps_metadata.then(|| engine.open(&root.join(METADATA))).transpose());
         let state = scope.spawn(|| open_view(&engine, &state_folder));
         let log = open_log(&disk, partitions);
         let interrupted = || DataError::Interrupted("a thread panicked".to_owned());
@@ -148,7 +168,7 @@ fn open_blocking(root: PathBuf, wanted: Wanted, partitions: Arc<Partitions>) -> 
     let (log, metadata, state) = (log?, metadata??, state??);
     Ok(Data {
         log: Arc::new(log),
-        metadata: Mutex::new(Some(metadata)),
+        metadata: Mutex::new(metadata),
         state: Mutex::new(Some(state)),
         disk,
         identity: Mutex::new(identity),

@@ -104,8 +104,6 @@ pub struct Running {
     pub listeners: Vec<(String, SocketAddr)>,
     /// Where HTTP is served.
     pub http: Option<SocketAddr>,
-    /// Where the cluster's metadata lies, for brokers of the same process.
-    pub coordination: Arc<dyn Coordination>,
     tasks: TaskTracker,
     data: Arc<data::Data>,
     /// Whoever drops a broker without stopping it stops it as a crash would.
@@ -153,7 +151,8 @@ impl Running {
         let partitions = Arc::new(Partitions::new(config.id(), config.replica_settings()));
         let remote = remote(&config).await?;
         let cluster = remote.as_ref().and_then(|remote| remote.cluster);
-        let data = Arc::new(data::open(&config, cluster, Arc::clone(&partitions)).await?);
+        let keeps_metadata = remote.is_none() && shared.is_none();
+        let data = Arc::new(data::open(&config, cluster, keeps_metadata, Arc::clone(&partitions)).await?);
         let metadata = Arc::new(MetadataCell::new(data.identity().cluster, config.id(), config.values().clone()));
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -173,7 +172,7 @@ impl Running {
         let place = Place { remote, shared, grpc };
         let site = (site, &partitions);
         let started = controller::start(&config, place, endpoints(&bound), &data, site, &shutdown, &tasks).await;
-        let (controller, coordination) = started.inspect_err(|_| shutdown.cancel())?;
+        let controller = started.inspect_err(|_| shutdown.cancel())?;
         let groups = groups::start(&config, &data, &partitions, &metadata, &controller, &shutdown, &tasks).await?;
         let metrics = Arc::new(Metrics::new());
         let seed = i32::try_from(data::random() >> 33).unwrap_or(0);
@@ -207,12 +206,17 @@ impl Running {
         tasks.spawn(retain(Arc::clone(&node)));
         tasks.spawn(logging::follow(Arc::clone(&node.metadata), node.shutdown.clone()));
         node.ready.store(true, Ordering::Release);
-        Ok(Self { node, listeners, http: http_address, coordination, tasks, data, _stop: stop })
+        Ok(Self { node, listeners, http: http_address, tasks, data, _stop: stop })
     }
 
     /// Stops: no more connections, what is under way finishes, everything is on disk.
     pub async fn stop(self) {
         self.hand_over().await;
+        self.stop_alone().await;
+    }
+
+    /// As [`Self::stop`], when all brokers stop and nobody is left who could lead.
+    pub async fn stop_alone(self) {
         self.node.shutdown.cancel();
         self.tasks.close();
         if timeout(DRAIN, self.tasks.wait()).await.is_err() {

@@ -129,6 +129,7 @@ fn pieces(bytes: usize) -> impl futures::Stream<Item = Bytes> {
     let records = Bytes::from(vec![7; bytes]);
     stream::iter((0..TOTAL_BYTES / bytes).flat_map(move |at| {
         let push = Push {
+            incarnation: Incarnation::new(1),
             epoch: LeaderEpoch::new(7),
             session: SessionNumber(3),
             base: Offset::new(at as i64),

@@ -1,7 +1,7 @@
 //! The HTTP/2 connections between brokers: one set of numbers for whoever dials and whoever listens.
 //!
 //! The sizes are those that `benches/hop.rs` measured (ADR 0003). Both ends announce them: a receiver says how large
-//! frames and windows may be. Nothing here opens a connection or a port.
+//! frames and windows may be. Nothing here opens a port.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -33,6 +33,26 @@ pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Streams of one connection. A pair of brokers has a handful.
 pub const STREAMS_MAX: u32 = 64;
+
+/// What is found at another broker's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knock {
+    /// It takes connections.
+    There,
+    /// The machine says that nobody listens: the process does not run.
+    Refused,
+    /// No answer in time, or none that says anything of the process.
+    Unknown,
+}
+
+/// Knocks at another broker's address, and goes away again.
+pub async fn knock(host: &str, port: u16, patience: Duration) -> Knock {
+    match tokio::time::timeout(patience, tokio::net::TcpStream::connect((host, port))).await {
+        Ok(Ok(_)) => Knock::There,
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Knock::Refused,
+        Ok(Err(_)) | Err(_) => Knock::Unknown,
+    }
+}
 
 /// For dialling another broker.
 pub fn endpoint(uri: Uri) -> Endpoint {

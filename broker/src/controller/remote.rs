@@ -39,6 +39,15 @@ impl Remote {
     }
 }
 
+/// The cluster whose metadata `coordination` holds, if it holds any.
+///
+/// # Errors
+/// [`StartError`] when it cannot be read.
+pub fn cluster_of(coordination: &dyn Coordination) -> Result<Option<ClusterId>, StartError> {
+    let root = coordination.get(&DocumentId::Root.to_string())?;
+    root.map(|root| id_of("this process", &root.content)).transpose()
+}
+
 fn id_of(name: &str, root: &[u8]) -> Result<ClusterId, StartError> {
     let unreadable = |why: String| StartError::Coordination(Unavailable(format!("the root document of {name}: {why}")));
     match ottla_rpc::decode(root).map_err(|error| unreadable(error.to_string()))? {

@@ -12,8 +12,8 @@ use futures::stream::FuturesUnordered;
 use ottla_core::controller::{Answer, DocumentId, Event, WriteId};
 use ottla_core::types::{BrokerId, ControllerEpoch, Incarnation};
 use ottla_rpc::controller::{self as wire, Down, DownStream, Silent, Up, UpStream};
+use ottla_rpc::transport::{Knock, knock};
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
@@ -201,8 +201,7 @@ impl Service {
         let endpoints = tokio::task::spawn_blocking(move || ledger.lock().endpoints(GRPC)).await.unwrap_or_default();
         let Some((host, port)) = endpoints.get(&broker) else { return };
         for _ in 0..LOOKS.0 {
-            let connected = timeout(LOOKS.1, TcpStream::connect((host.as_str(), *port))).await;
-            if matches!(&connected, Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused) {
+            if knock(host, *port, LOOKS.1).await == Knock::Refused {
                 self.tell(Event::StreamClosed { broker, incarnation: run, refused: true }).await;
                 return;
             }

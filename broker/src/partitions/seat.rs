@@ -251,12 +251,12 @@ impl Replica {
                 seat.machine.step(&self.context(&host), event, &mut effects);
             }
             for effect in effects {
-                match effect {
-                    Effect::Push { push, lane, .. } => pushes.push((push, lane)),
-                    Effect::Append { .. } => {
-                        lsn = lsn.max(self.append_pushed(std::mem::take(&mut records), &mut events));
-                    }
-                    effect => self.perform(seat, effect),
+                if let Effect::Push { push, lane, .. } = effect {
+                    pushes.push((push, lane));
+                } else if let Effect::Append { .. } = effect {
+                    lsn = lsn.max(self.append_pushed(std::mem::take(&mut records), &mut events));
+                } else {
+                    self.perform(seat, effect);
                 }
             }
         }

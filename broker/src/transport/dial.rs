@@ -13,7 +13,7 @@ use futures::StreamExt;
 use ottla_core::replica::{Event, Lane, Message, Push};
 use ottla_core::types::{BrokerId, TopicPartition};
 use ottla_rpc::replication::{self, Decoder, Incoming, Item, put};
-use tokio::net::TcpStream;
+use ottla_rpc::transport::{Knock, knock};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -137,10 +137,10 @@ impl Line {
 
     async fn connect(&self) -> Result<(mpsc::Sender<Bytes>, Incoming), Unreached> {
         let (host, port) = (self.address.0.as_str(), self.address.1);
-        match timeout(CONNECT_MAX, TcpStream::connect((host, port))).await {
-            Ok(Ok(_there)) => {}
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => return Err(Unreached::Refused),
-            Ok(Err(_)) | Err(_) => return Err(Unreached::Else),
+        match knock(host, port, CONNECT_MAX).await {
+            Knock::There => {}
+            Knock::Refused => return Err(Unreached::Refused),
+            Knock::Unknown => return Err(Unreached::Else),
         }
         let uri = format!("http://{host}:{port}").parse().map_err(|_| Unreached::Else)?;
         let (pieces, body) = mpsc::channel(PIECES);
@@ -271,7 +271,7 @@ impl Line {
         drop(permit);
         let pushing = match replica.push(self.to, self.lane, room) {
             Pushing::Cold(push) => self.read_cold(&replica, push, room).await,
-            other => other,
+            known @ (Pushing::Nothing | Pushing::Batches(..)) => known,
         };
         let Pushing::Batches(push, chunks, bytes) = pushing else { return Ok(()) };
         let mut header = BytesMut::new();

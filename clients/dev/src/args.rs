@@ -10,9 +10,12 @@ Runs a whole Ottla in the foreground, until it is interrupted or terminated (exi
 kubectl apply; without -f it is one broker whose topics are created on demand. When everything that is declared serves
 it prints one line on stdout, `ready: bootstrap HOST:PORT`; everything else goes to stderr.
 
+A Cluster whose pools have several replicas is run as that many brokers, which replicate as they would between
+machines: ports follow on --kafka-port and --http-port, the bootstrap list names all of them.
+
 Topics are made what the files declare: created, given partitions and configs, as the policies of each Topic say. Topics
 that no file declares are left alone. What makes no sense on one machine (storage, rack, resources, listeners of other
-types, more than one replica) is accepted and named once. With --watch, what others change is corrected as well.
+types, more replicas than brokers) is accepted and named once. With --watch, what others change is corrected as well.
 
 The same --data-dir goes on where it stopped, however it stopped.
 

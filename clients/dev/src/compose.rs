@@ -15,10 +15,12 @@ use ottla_crds::{Cluster, ClusterSpec, Topic};
 use crate::plan::DeclaredTopic;
 
 /// What a set of manifests means on one machine.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Composition {
-    /// What the broker is configured with.
+    /// What every broker is configured with.
     pub config: ExplicitConfig,
+    /// How many brokers there should be.
+    pub brokers: usize,
     /// The topics that should be there.
     pub topics: Vec<DeclaredTopic>,
     /// Sentences for the person who wrote the files, each once.
@@ -32,11 +34,18 @@ const OWN_KEYS: &[(&str, &str)] = &[
     ("log.dirs", "--data-dir"),
     ("ottla.http.listener", "--bind and --http-port"),
     ("log.dir", "--data-dir"),
-    ("node.id", "nothing: it is 0"),
-    ("broker.id", "nothing: it is 0"),
+    ("node.id", "nothing: brokers are numbered from 0"),
+    ("broker.id", "nothing: brokers are numbered from 0"),
+    ("cluster.id", "nothing: the data directory has one"),
+    ("ottla.grpc.listener", "nothing: brokers find each other"),
+    ("ottla.grpc.advertised", "nothing: brokers find each other"),
+    ("ottla.kubernetes.cluster", "nothing: there is no Kubernetes"),
 ];
 
-/// Keys that count replicas. There is one broker, so there is one replica.
+/// The most brokers of one process: enough to try everything.
+const BROKERS_MAX: i64 = 9;
+
+/// Keys that count replicas. There are never more of them than brokers.
 const REPLICA_KEYS: &[&str] = &[
     "default.replication.factor",
     "min.insync.replicas",
@@ -55,7 +64,7 @@ pub fn compose(manifest: &Manifest, flags: &[(String, String)]) -> Result<Compos
     let mut composer = Composer::default();
     composer.clusters(&manifest.clusters);
     composer.flags(flags);
-    composer.one_replica();
+    composer.no_more_replicas_than_brokers();
     let broker = BrokerConfig::from_file(composer.config.clone()).map(|(config, _)| config).unwrap_or_default();
     for topic in &manifest.topics {
         composer.topic(topic, manifest, &broker);
@@ -67,6 +76,8 @@ pub fn compose(manifest: &Manifest, flags: &[(String, String)]) -> Result<Compos
 #[derive(Default)]
 struct Composer {
     config: ExplicitConfig,
+    /// More brokers than one; 0 means one.
+    more_brokers: usize,
     topics: Vec<DeclaredTopic>,
     ignored: BTreeSet<String>,
     notes: Vec<String>,
@@ -133,10 +144,10 @@ impl Composer {
             ignore(template.as_ref().is_some_and(|template| *template != Default::default()), "pools[].template");
         }
         let brokers: i64 = spec.pools.iter().map(|pool| i64::from(pool.replicas)).sum();
-        if brokers != 1 {
-            self.replicas_asked = true;
-            self.notes
-                .push(format!("{brokers} brokers are declared; ottla dev runs one broker, more are not supported yet"));
+        let runs = brokers.clamp(1, BROKERS_MAX);
+        self.more_brokers = usize::try_from(runs - 1).unwrap_or(0);
+        if brokers != runs {
+            self.notes.push(format!("{brokers} brokers are declared; ottla dev runs {runs}"));
         }
     }
 
@@ -154,10 +165,21 @@ impl Composer {
         }
     }
 
-    fn one_replica(&mut self) {
+    fn brokers(&self) -> i64 {
+        i64::try_from(self.more_brokers).unwrap_or(0) + 1
+    }
+
+    /// What cannot be had is not asked for; what is not set is what Kafka's defaults come to here.
+    fn no_more_replicas_than_brokers(&mut self) {
+        let brokers = self.brokers();
+        let defaults = BrokerConfig::default();
         for key in REPLICA_KEYS {
-            let before = self.config.insert((*key).to_owned(), "1".to_owned());
-            self.replicas_asked |= before.is_some_and(|value| value != "1");
+            let asked = self.config.get(*key).and_then(|value| value.trim().parse::<i64>().ok());
+            let default =
+                config::broker::ALL.iter().find(|known| known.name == *key).and_then(|key| defaults.long(key));
+            let wanted = asked.or(default).unwrap_or(1);
+            self.replicas_asked |= asked.is_some_and(|asked| asked > brokers);
+            self.config.insert((*key).to_owned(), wanted.min(brokers).to_string());
         }
     }
 
@@ -173,14 +195,20 @@ impl Composer {
             let path = key_of(&error).map_or_else(|| spec.field("config"), |key| spec.field("config").field(key));
             self.problems.push(topic.source.problem(path, Fact::Rule(error.to_string())));
         }
-        if let Some(value) = explicit.get_mut("min.insync.replicas").filter(|value| *value != "1") {
-            "1".clone_into(value);
+        let brokers = self.brokers();
+        if let Some(value) = explicit.get_mut("min.insync.replicas")
+            && value.trim().parse::<i64>().is_ok_and(|asked| asked > brokers)
+        {
+            *value = brokers.to_string();
             self.replicas_asked = true;
         }
-        self.replicas_asked |= resource.spec.replicas.is_some_and(|replicas| replicas > 1);
+        let replicas = resource.spec.replicas.map(i64::from);
+        self.replicas_asked |= replicas.is_some_and(|replicas| replicas > brokers);
+        let replicas = replicas.and_then(|replicas| i16::try_from(replicas.min(brokers)).ok());
         self.topics.push(DeclaredTopic {
             name: resource.topic_name().to_owned(),
             partitions: resource.spec.partitions,
+            replicas,
             config: explicit,
             adoption: resource.spec.adoption_policy,
             drift: resource.spec.drift_policy,
@@ -210,14 +238,19 @@ impl Composer {
             return Err(Problems(self.problems));
         }
         if self.replicas_asked {
-            self.notes
-                .push("one broker can keep one replica: replication factors and min.insync.replicas are 1".to_owned());
+            let brokers = self.brokers();
+            let can = match brokers {
+                1 => "one broker can keep one replica".to_owned(),
+                more => format!("{more} brokers can keep {more} replicas"),
+            };
+            self.notes.push(format!("{can}: replication factors and min.insync.replicas are at most {brokers}"));
         }
         if !self.ignored.is_empty() {
             let fields = self.ignored.into_iter().collect::<Vec<_>>().join("; ");
             self.notes.push(format!("ignored on one machine: {fields}"));
         }
-        Ok(Composition { config: self.config, topics: self.topics, notes: self.notes })
+        let brokers = self.more_brokers + 1;
+        Ok(Composition { config: self.config, brokers, topics: self.topics, notes: self.notes })
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod args;
 pub mod compose;
+mod fleet;
 mod init;
 pub mod plan;
 pub mod port;

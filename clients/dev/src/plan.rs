@@ -19,6 +19,8 @@ pub struct DeclaredTopic {
     pub name: String,
     /// How many partitions it should have.
     pub partitions: i32,
+    /// How many replicas of each when it is created; `None` as the cluster's config says.
+    pub replicas: Option<i16>,
     /// What should be set on it, and nothing else.
     pub config: ExplicitConfig,
     /// Whether a topic that is there already may be taken over.
@@ -64,6 +66,8 @@ pub enum Step {
     Create {
         /// With this many partitions.
         partitions: i32,
+        /// With this many replicas of each; `None` as the cluster's config says.
+        replicas: Option<i16>,
         /// With this set.
         config: ExplicitConfig,
     },
@@ -147,7 +151,10 @@ pub fn plan(
     let mut actions = Vec::new();
     for topic in &sorted {
         let steps = match observed.get(&topic.name) {
-            None => vec![Step::Create { partitions: topic.partitions, config: topic.config.clone() }],
+            None => {
+                let (partitions, replicas, config) = (topic.partitions, topic.replicas, topic.config.clone());
+                vec![Step::Create { partitions, replicas, config }]
+            }
             Some(there) => {
                 let ours = applied.get(&topic.name).filter(|applied| applied.id == there.id);
                 ours.map_or_else(|| adopt(topic, there), |ours| correct(topic, Some(ours), there))

@@ -17,9 +17,9 @@ use ottla_core::types::TopicId;
 use crate::plan::{Action, AppliedTopic, DeclaredTopic, ObservedTopic, Step, plan};
 use crate::record::{Record, RecordError};
 
-/// Keeps the topics of one broker as the files declare them.
+/// Keeps the topics of all brokers as the files declare them.
 pub(crate) struct Reconciler {
-    node: Arc<Node>,
+    nodes: Vec<Arc<Node>>,
     data_dir: PathBuf,
     /// The files and folders that -f names, without detours.
     files: Vec<PathBuf>,
@@ -33,10 +33,15 @@ pub(crate) struct Reconciler {
 pub(crate) struct NotApplied(pub(crate) Vec<String>);
 
 impl Reconciler {
-    pub(crate) fn new(node: Arc<Node>, data_dir: PathBuf, files: &[PathBuf]) -> Result<Self, RecordError> {
+    pub(crate) fn new(nodes: Vec<Arc<Node>>, data_dir: PathBuf, files: &[PathBuf]) -> Result<Self, RecordError> {
         let record = Record::load(&data_dir)?;
         let files = files.iter().map(|file| without_detours(file)).collect();
-        Ok(Self { node, data_dir, files, record, said: BTreeSet::new() })
+        Ok(Self { nodes, data_dir, files, record, said: BTreeSet::new() })
+    }
+
+    /// The broker that decides; any of them while nobody does.
+    fn node(&self) -> &Node {
+        self.nodes.iter().find(|node| node.controller.is_controller()).unwrap_or(&self.nodes[0])
     }
 
     /// Applies what the files declare now.
@@ -44,7 +49,7 @@ impl Reconciler {
     /// # Errors
     /// Everything that could not be applied; the rest is.
     pub(crate) async fn apply(&mut self, declared: &[DeclaredTopic]) -> anyhow::Result<()> {
-        let observed = observe(&self.node.metadata.image());
+        let observed = observe(&self.node().metadata.image());
         let applied = in_question(&self.record.topics, declared, &self.files);
         let actions = plan(declared, &applied, &observed);
         let mut failed: BTreeMap<String, String> = BTreeMap::new();
@@ -67,9 +72,9 @@ impl Reconciler {
     async fn create(&self, actions: Vec<Action>, failed: &mut BTreeMap<String, String>) {
         let new = |action: &Action| {
             let mut topic = NewTopic::named(&action.topic, fresh_topic_id());
-            if let Step::Create { partitions, config } = &action.step {
+            if let Step::Create { partitions, replicas, config } = &action.step {
                 topic.partitions = Some(*partitions);
-                topic.replication_factor = Some(1);
+                topic.replication_factor = *replicas;
                 topic.config = config.clone();
             }
             topic
@@ -77,7 +82,7 @@ impl Reconciler {
         if actions.is_empty() {
             return;
         }
-        let results = self.node.controller.create_topics(actions.iter().map(new).collect(), false).await;
+        let results = self.node().controller.create_topics(actions.iter().map(new).collect(), false).await;
         for (action, result) in actions.iter().zip(results) {
             match result {
                 Ok(_) => tracing::info!("{action}"),
@@ -87,7 +92,7 @@ impl Reconciler {
     }
 
     async fn perform(&mut self, action: &Action) -> Result<(), String> {
-        let controller = &self.node.controller;
+        let controller = self.node().controller.clone();
         let topic = action.topic.clone();
         match &action.step {
             Step::Create { .. } | Step::Adopt | Step::Release => {}
@@ -119,7 +124,7 @@ impl Reconciler {
 
     /// Records what was applied, if that is news.
     fn remember(&mut self, declared: &[DeclaredTopic], failed: &BTreeMap<String, String>) -> Result<(), RecordError> {
-        let image = self.node.metadata.image();
+        let image = self.node().metadata.image();
         let id = |name: &str| image.topic(name).map(|topic| topic.id);
         let record = Record { topics: remembered(&self.record.topics, declared, failed, &self.files, id) };
         if record != self.record {
@@ -223,6 +228,7 @@ mod tests {
         DeclaredTopic {
             name: name.to_owned(),
             partitions: 3,
+            replicas: None,
             config: ExplicitConfig::new(),
             adoption: AdoptionPolicy::Never,
             drift: DriftPolicy::Correct,

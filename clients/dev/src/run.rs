@@ -4,20 +4,19 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, bail};
-use ottla_broker::config::Config;
+use anyhow::Context;
 use ottla_broker::logging::{self, Format};
-use ottla_broker::node::{Running, StartError};
+use ottla_broker::node::StartError;
 use ottla_core::config::broker;
-use ottla_core::metadata::ExplicitConfig;
 use ottla_crds::manifest::{self, Manifest};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::DevArgs;
 use crate::compose::{Composition, compose};
+use crate::fleet::{Fleet, Plan};
 use crate::port::{Busy, holder};
 use crate::reconcile::Reconciler;
 use crate::record::replace;
@@ -46,20 +45,21 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
     let fingerprint = Fingerprint::of(&args.files);
     let composition = read(&args)?;
     remove_ready(&args);
-    let (config, data_dir) = configure(&args, &composition)?;
-    let log = |key| config.values().text(key).unwrap_or_default().to_owned();
+    let plan = Plan::new(&args, &composition)?;
+    let log = |key| plan.configs[0].values().text(key).unwrap_or_default().to_owned();
     let format = if log(&broker::OTTLA_LOG_FORMAT) == "json" { Format::Json } else { Format::Text };
     logging::start(format, &log(&broker::OTTLA_LOG_LEVEL))?;
     for note in &composition.notes {
         tracing::warn!("{note}");
     }
-    let running = tokio::select! {
-        started = Running::start(config) => started.map_err(|error| explain(error, &args))?,
+    let data_dir = plan.data_dir.clone();
+    let fleet = tokio::select! {
+        started = plan.start() => started.map_err(|error| explain(error, &args))?,
         () = signals.stop() => return Ok(()),
     };
-    let served = serve(&args, &data_dir, &running, composition, fingerprint, &mut signals).await;
+    let served = serve(&args, &data_dir, &fleet, composition, fingerprint, &mut signals).await;
     remove_ready(&args);
-    running.stop().await;
+    fleet.stop().await;
     served
 }
 
@@ -67,21 +67,21 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
 async fn serve(
     args: &DevArgs,
     data_dir: &Path,
-    running: &Running,
+    fleet: &Fleet,
     composition: Composition,
     fingerprint: Fingerprint,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
-    let mut reconciler = Reconciler::new(running.node.clone(), data_dir.to_owned(), &args.files)?;
+    let mut reconciler = Reconciler::new(fleet.nodes(), data_dir.to_owned(), &args.files)?;
     if !args.files.is_empty() {
         tokio::select! {
             applied = reconciler.apply(&composition.topics) => applied?,
             () = signals.stop() => return Ok(()),
         }
     }
-    announce(args, running)?;
+    announce(args, fleet)?;
     if args.watch {
-        watch(args, running, composition, Watch::new(fingerprint), &mut reconciler, signals).await;
+        watch(args, fleet, composition, Watch::new(fingerprint), &mut reconciler, signals).await;
     } else {
         signals.stop().await;
     }
@@ -92,7 +92,7 @@ async fn serve(
 /// Applies changed files and corrects what others change, until a signal.
 async fn watch(
     args: &DevArgs,
-    running: &Running,
+    fleet: &Fleet,
     mut composition: Composition,
     mut files: Watch,
     reconciler: &mut Reconciler,
@@ -100,7 +100,7 @@ async fn watch(
 ) {
     let mut looks = interval(INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut changes = running.node.metadata.changes();
+    let mut changes = fleet.0[0].node.metadata.changes();
     loop {
         tokio::select! {
             () = signals.stop() => return,
@@ -140,6 +140,9 @@ fn note_changes(before: &Composition, now: &Composition) {
         keys.filter(|key| before.config.get(*key) != now.config.get(*key)).map(String::as_str).collect();
     changed.sort_unstable();
     changed.dedup();
+    if before.brokers != now.brokers {
+        tracing::warn!("the number of brokers applies at the next start");
+    }
     if !changed.is_empty() {
         tracing::warn!("broker configs apply at the next start: {}", changed.join(", "));
     }
@@ -149,30 +152,6 @@ fn note_changes(before: &Composition, now: &Composition) {
 fn read(args: &DevArgs) -> anyhow::Result<Composition> {
     let manifest = if args.files.is_empty() { Manifest::default() } else { manifest::load(&args.files)? };
     Ok(compose(&manifest, &args.config)?)
-}
-
-/// The broker's configuration, and the folder that is ours.
-fn configure(args: &DevArgs, composition: &Composition) -> anyhow::Result<(Config, PathBuf)> {
-    let data_dir = &args.data_dir;
-    std::fs::create_dir_all(data_dir).with_context(|| format!("make the data directory {}", data_dir.display()))?;
-    let data_dir = data_dir.canonicalize().with_context(|| format!("find {}", data_dir.display()))?;
-    let log_dir = data_dir.join("broker-0");
-    let Some(log_dir) = log_dir.to_str().filter(|path| !path.contains(',')) else {
-        bail!("--data-dir {}: a path with a comma, or one that is not UTF-8, cannot be used", data_dir.display());
-    };
-    let host = |host: &str| if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let (bind, advertised) = (host(&args.bind.to_string()), host(&args.advertised_host()));
-    let own = [
-        ("node.id", "0".to_owned()),
-        ("log.dirs", log_dir.to_owned()),
-        ("listeners", format!("PLAINTEXT://{bind}:{}", args.kafka_port)),
-        ("advertised.listeners", format!("PLAINTEXT://{advertised}:0")),
-        ("ottla.http.listener", format!("{bind}:{}", args.http_port)),
-    ];
-    let mut values: ExplicitConfig = composition.config.clone();
-    values.extend(own.map(|(key, value)| (key.to_owned(), value)));
-    let (config, _) = Config::new(values)?;
-    Ok((config, data_dir))
 }
 
 /// Why the broker did not start, in the words of this command.
@@ -187,11 +166,12 @@ fn explain(error: StartError, args: &DevArgs) -> anyhow::Error {
 }
 
 /// Says that everything serves: one line on stdout, and the ready file.
-fn announce(args: &DevArgs, running: &Running) -> anyhow::Result<()> {
+fn announce(args: &DevArgs, fleet: &Fleet) -> anyhow::Result<()> {
     let host = args.advertised_host();
-    let list: Vec<String> = running.listeners.iter().map(|(_, bound)| address(&host, *bound)).collect();
+    let listeners = fleet.0.iter().flat_map(|running| &running.listeners);
+    let list: Vec<String> = listeners.map(|(_, bound)| address(&host, *bound)).collect();
     let list = list.join(",");
-    if let Some(http) = running.http {
+    for http in fleet.0.iter().filter_map(|running| running.http) {
         tracing::info!("metrics and probes: http://{http}/metrics /livez /readyz");
     }
     if args.bind.is_unspecified() && args.advertise.is_none() {

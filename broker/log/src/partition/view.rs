@@ -17,6 +17,10 @@ impl LogView for Partition {
         self.state.lock().log_end
     }
 
+    fn first_epoch(&self) -> Option<LeaderEpoch> {
+        self.state.lock().epochs.entries().first().map(|entry| entry.epoch)
+    }
+
     /// Of a log whose batches were all deleted: the last one's, so that its end still says whose it is.
     fn last_epoch(&self) -> Option<LeaderEpoch> {
         self.state.lock().epochs.latest()

@@ -77,6 +77,7 @@ impl From<&Message> for Kind {
                 }),
                 high_watermark: answer.high_watermark.get(),
                 stamp: answer.stamp.0,
+                incarnation: answer.incarnation.get(),
             }),
             Message::Push(push) => Self::Push(pb::Push {
                 epoch: push.epoch.get(),
@@ -85,6 +86,7 @@ impl From<&Message> for Kind {
                 end: push.end.get(),
                 high_watermark: push.high_watermark.get(),
                 stamp: push.stamp.0,
+                incarnation: push.incarnation.get(),
             }),
             Message::Ack(ack) => Self::Ack(pb::Ack {
                 epoch: ack.epoch.get(),
@@ -174,6 +176,7 @@ impl TryFrom<pb::Answer> for Answer {
             verdict,
             high_watermark: Offset::new(answer.high_watermark),
             stamp: Stamp(answer.stamp),
+            incarnation: Incarnation::new(answer.incarnation),
         })
     }
 }
@@ -187,6 +190,7 @@ impl From<pb::Push> for Push {
             end: Offset::new(push.end),
             high_watermark: Offset::new(push.high_watermark),
             stamp: Stamp(push.stamp),
+            incarnation: Incarnation::new(push.incarnation),
         }
     }
 }

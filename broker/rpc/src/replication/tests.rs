@@ -32,8 +32,16 @@ fn stamp() -> impl Strategy<Value = Stamp> {
 }
 
 fn push() -> impl Strategy<Value = Push> {
-    (epoch(), session(), offset(), offset(), offset(), stamp()).prop_map(
-        |(epoch, session, base, end, high_watermark, stamp)| Push { epoch, session, base, end, high_watermark, stamp },
+    (epoch(), run(), session(), offset(), offset(), offset(), stamp()).prop_map(
+        |(epoch, incarnation, session, base, end, high_watermark, stamp)| Push {
+            epoch,
+            incarnation,
+            session,
+            base,
+            end,
+            high_watermark,
+            stamp,
+        },
     )
 }
 
@@ -49,9 +57,9 @@ fn message() -> impl Strategy<Value = Message> {
         offset().prop_map(Verdict::StartOver),
         Just(Verdict::Refused),
     ];
-    let answer = (epoch(), session(), verdict, offset(), stamp()).prop_map(
-        |(epoch, session, verdict, high_watermark, stamp)| {
-            Message::Answer(Answer { epoch, session, verdict, high_watermark, stamp })
+    let answer = (epoch(), run(), session(), verdict, offset(), stamp()).prop_map(
+        |(epoch, incarnation, session, verdict, high_watermark, stamp)| {
+            Message::Answer(Answer { epoch, incarnation, session, verdict, high_watermark, stamp })
         },
     );
     let ack = (epoch(), run(), session(), offset(), stamp()).prop_map(|(epoch, incarnation, session, end, stamp)| {
@@ -108,6 +116,7 @@ fn a_push(end: i64) -> Item {
     let partition = TopicPartition::new(TopicId::from_bytes(*b"0123456789abcdef"), PartitionIndex::new(7));
     let push = Push {
         epoch: LeaderEpoch::new(12),
+        incarnation: Incarnation::new(5),
         session: SessionNumber(3),
         base: Offset::new(1_000_000),
         end: Offset::new(end),
@@ -266,8 +275,8 @@ fn a_push_has_these_bytes() {
     let mut out = BytesMut::new();
     put(&a_push(1_000_010), 300, &mut out);
     let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
-    let prefix = "00 0000015d 0000002d";
+    let prefix = "00 0000015f 0000002f";
     let topic = "09 3736353433323130 11 6665646362613938 18 07";
-    let push = "22 17 080c 1003 18c0843d 20ca843d 28b6843d 3080c0ddeec102";
+    let push = "22 19 080c 1003 18c0843d 20ca843d 28b6843d 3080c0ddeec102 3805";
     assert_eq!(hex, [prefix, topic, push].concat().replace(' ', ""));
 }

@@ -75,20 +75,22 @@ spec:
   - {name: external, port: 9094, type: NodePort, insecure: true}
   config: {min.insync.replicas: 2}
 ";
-    let text = format!("{text}{}", topic("t", "  replicas: 3\n  config: {min.insync.replicas: 2}\n"));
+    let text = format!("{text}{}", topic("t", "  replicas: 4\n  config: {min.insync.replicas: 2}\n"));
     let composition = composed(&text).unwrap();
     assert_eq!(
         composition.notes,
         [
-            "3 brokers are declared; ottla dev runs one broker, more are not supported yet",
-            "one broker can keep one replica: replication factors and min.insync.replicas are 1",
+            "3 brokers can keep 3 replicas: replication factors and min.insync.replicas are at most 3",
             "ignored on one machine: listeners of type NodePort and LoadBalancer; listeners[].port (the port is \
              --kafka-port); pools[].rack; pools[].resources; pools[].storage (records are in --data-dir); version \
              (this build runs)",
         ]
     );
-    assert_eq!(composition.config["min.insync.replicas"], "1");
-    assert_eq!(composition.topics[0].config["min.insync.replicas"], "1");
+    assert_eq!(composition.brokers, 3);
+    assert_eq!(composition.config["min.insync.replicas"], "2");
+    assert_eq!(composition.topics[0].config["min.insync.replicas"], "2");
+    assert_eq!(composition.topics[0].replicas, Some(3));
+    assert_eq!(composition.config["default.replication.factor"], "1");
 }
 
 #[test]

@@ -13,6 +13,7 @@ fn declared(partitions: i32, pairs: &[(&str, &str)]) -> DeclaredTopic {
     DeclaredTopic {
         name: "orders".to_owned(),
         partitions,
+        replicas: None,
         config: config(pairs),
         adoption: AdoptionPolicy::IfIdentical,
         drift: DriftPolicy::Correct,

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use ottla_core::types::{Lsn, Offset, TopicPartition};
 
 use crate::catalogue::{self, ReadError};
-use crate::damage::DamagedRange;
+use crate::damage::{Damage, DamagedRange};
 use crate::disk::{Disk, DiskError, Open};
-use crate::journal::{self, Hole, Kind as FrameKind, Recovery, Replayed};
+use crate::journal::{self, Frame, Hole, Kind as FrameKind, Recovery, Replayed};
 use crate::partition::record::{BYTES_MAX, FILE, PartitionRecord};
 use crate::partition::write::DELETED_SUFFIX;
-use crate::segment::{Kind, file_name, folder, parse_log_name};
+use crate::segment::{Kind, file_name, folder, parse_log_name, parse_name};
 use crate::store::scan_folder;
 use crate::sum::{CHUNK_BYTES, HEAD_BYTES, SumId, decode_entries};
 
@@ -151,7 +151,7 @@ pub struct Progress<'a> {
 /// # Errors
 /// [`VerifyError`]; damage is none, it is in the report.
 pub fn verify(disk: &Arc<dyn Disk>, mut progress: impl FnMut(Progress<'_>)) -> Result<Report, VerifyError> {
-    let (catalogue, listed, mut found) = from_catalogue(&**disk)?;
+    let (catalogue, listed, floors, mut found) = from_catalogue(&**disk)?;
     let folders: Vec<String> = disk
         .list("")?
         .into_iter()
@@ -172,7 +172,7 @@ pub fn verify(disk: &Arc<dyn Disk>, mut progress: impl FnMut(Progress<'_>)) -> R
             Err(error) => return Err(error.into()),
         }
     }
-    let journal = check_journal(disk, &mut found)?;
+    let journal = check_journal(disk, &floors, &mut found)?;
     let mut partitions: Vec<PartitionReport> = found.into_values().collect();
     partitions.sort_by(|a, b| (&a.name, a.id.partition).cmp(&(&b.name, b.id.partition)));
     let bad_files = against_copies(&**disk)?;
@@ -181,10 +181,14 @@ pub fn verify(disk: &Arc<dyn Disk>, mut progress: impl FnMut(Progress<'_>)) -> R
 
 type Found = BTreeMap<TopicPartition, PartitionReport>;
 
-fn from_catalogue(disk: &dyn Disk) -> Result<(CatalogueReport, Listed, Found), VerifyError> {
+/// Frames at or below are done with, by partition.
+type Floors = BTreeMap<TopicPartition, Lsn>;
+
+fn from_catalogue(disk: &dyn Disk) -> Result<(CatalogueReport, Listed, Floors, Found), VerifyError> {
     let Some((summary, entries)) = catalogue::read(disk)? else {
-        return Ok((CatalogueReport::Unusable, Listed::new(), Found::new()));
+        return Ok((CatalogueReport::Unusable, Listed::new(), Floors::new(), Found::new()));
     };
+    let floors = entries.iter().map(|entry| (entry.id, entry.floor)).collect();
     let report = CatalogueReport::Sound { partitions: entries.len(), clean: summary.clean };
     let (mut listed, mut found) = (Listed::new(), Found::new());
     for entry in entries {
@@ -197,7 +201,7 @@ fn from_catalogue(disk: &dyn Disk) -> Result<(CatalogueReport, Listed, Found), V
         found.insert(entry.id, report);
         listed.insert(entry.id, entry.segments);
     }
-    Ok((report, listed, found))
+    Ok((report, listed, floors, found))
 }
 
 fn empty(id: TopicPartition, name: String, start: Offset) -> PartitionReport {
@@ -281,11 +285,35 @@ fn check_sums(disk: &dyn Disk, name: &str, id: SumId, bad: &mut Vec<BadBytes>) -
     Ok(())
 }
 
+/// A cut that no catalogue states as done: from there on the files are what a start will make of them, and nothing that
+/// they lack is missing.
+fn cut(disk: &Arc<dyn Disk>, frame: &Frame, report: &mut PartitionReport) -> Result<(), DiskError> {
+    let name = folder(&report.name, report.id.partition);
+    let bases: Vec<Offset> = match disk.list(&name) {
+        Err(error) if error.is_not_found() => Vec::new(),
+        listed => listed?.iter().filter_map(|entry| parse_log_name(&entry.name)).collect(),
+    };
+    let cut_in = bases.into_iter().filter(|base| *base < frame.end).max().unwrap_or_default();
+    let base_of = |bad: &BadBytes| bad.file.rsplit('/').next().and_then(parse_name).map(|(base, _)| base);
+    report.bad_bytes.retain(|bad| base_of(bad).is_none_or(|base| base < cut_in));
+    report.stale_hints.retain(|bad| base_of(bad).is_none_or(|base| base < cut_in));
+    let mut damage: Damage = report.damaged_offsets.iter().copied().collect();
+    damage.truncate_end(frame.end);
+    report.damaged_offsets = damage.ranges().to_vec();
+    if frame.base == frame.end {
+        report.log_end = report.log_end.min(frame.end);
+        report.log_start = report.log_start.min(frame.end);
+    } else {
+        (report.log_start, report.log_end) = (frame.base, frame.base);
+    }
+    Ok(())
+}
+
 /// Reads the journal through; batches that no segment has yet move the ends.
-fn check_journal(disk: &Arc<dyn Disk>, found: &mut Found) -> Result<JournalReport, VerifyError> {
+fn check_journal(disk: &Arc<dyn Disk>, floors: &Floors, found: &mut Found) -> Result<JournalReport, VerifyError> {
     let mut recovery = Recovery::open(Arc::clone(disk), journal::Options::default())?;
     while let Some(step) = recovery.step()? {
-        let Replayed::Frame { frame, .. } = step else { continue };
+        let Replayed::Frame { lsn, frame } = step else { continue };
         match frame.kind {
             FrameKind::Append => {
                 if let Some(report) = found.get_mut(&frame.partition) {
@@ -306,7 +334,13 @@ fn check_journal(disk: &Arc<dyn Disk>, found: &mut Found) -> Result<JournalRepor
             FrameKind::Delete => {
                 found.remove(&frame.partition);
             }
-            FrameKind::Truncate | FrameKind::FlushedEnd | FrameKind::Close => {}
+            FrameKind::Truncate => {
+                let floor = floors.get(&frame.partition).copied().unwrap_or_default();
+                if let Some(report) = found.get_mut(&frame.partition).filter(|_| lsn > floor) {
+                    cut(disk, &frame, report)?;
+                }
+            }
+            FrameKind::FlushedEnd | FrameKind::Close => {}
         }
     }
     let report = recovery.report();

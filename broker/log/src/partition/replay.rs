@@ -68,18 +68,7 @@ impl Partition {
             state = self.state.lock();
             state.jump(base);
         }
-        // Segments begin where they began before, so that no file is left of which nobody knows.
-        let bytes_max = i32::MAX.cast_unsigned();
-        let full = state.active_bytes.checked_add(header.bytes).is_none_or(|bytes| bytes > bytes_max);
-        let fresh = |segment: &Segment| segment.base == base && segment.written.bytes == 0;
-        let begins =
-            (full || rolls_at.contains(&base) || state.skips(base)) && !state.segments.last().is_some_and(fresh);
-        let far = |segment: &Segment| end.get() - segment.base.get() > i64::from(i32::MAX);
-        if begins || state.segments.last().is_none_or(far) {
-            state.segments.push(Segment::empty(base));
-            state.active_bytes = 0;
-            state.active_first = header.max_timestamp;
-        }
+        state.begin_replayed(&header, rolls_at);
         if let Some(claim) = &header.producer {
             state.producers.record(claim, header.last(), header.max_timestamp, header.max_timestamp);
         }
@@ -358,6 +347,21 @@ impl super::State {
         if base < self.log_end && self.is_vacant(base) {
             self.segments.retain(|segment| segment.written.bytes > 0);
             (self.log_end, self.written_end) = (base, base);
+        }
+    }
+
+    /// Begins a segment for a replayed batch where one began before, so that no file is left of which nobody knows.
+    fn begin_replayed(&mut self, header: &Header, rolls_at: &BTreeSet<Offset>) {
+        let (base, end) = (header.base, header.end());
+        let bytes_max = i32::MAX.cast_unsigned();
+        let full = self.active_bytes.checked_add(header.bytes).is_none_or(|bytes| bytes > bytes_max);
+        let fresh = |segment: &Segment| segment.base == base && segment.written.bytes == 0;
+        let begins = (full || rolls_at.contains(&base) || self.skips(base)) && !self.segments.last().is_some_and(fresh);
+        let far = |segment: &Segment| end.get() - segment.base.get() > i64::from(i32::MAX);
+        if begins || self.segments.last().is_none_or(far) {
+            self.segments.push(Segment::empty(base));
+            self.active_bytes = 0;
+            self.active_first = header.max_timestamp;
         }
     }
 

@@ -1,3 +1,7 @@
+//! A partition on the simulated disk that a leader pushes to: what is taken, what is refused, what a start finds.
+//!
+//! Owns the kit that the tests of cuts use too. Must not start a thread unless a test asks for it.
+
 use std::time::{Duration, Instant};
 
 use ottla_core::replica::LogView;
@@ -10,6 +14,7 @@ use crate::disk::Disk;
 use crate::disk::sim::{Random, SimDisk};
 use crate::partition::{Cut, TruncateError};
 use crate::store::{LogDir, Observer, Options, SyncedEnd};
+use crate::verify::verify;
 
 /// What the observer heard.
 #[derive(Debug, Default)]
@@ -91,14 +96,23 @@ impl Kit {
     pub(in crate::partition) fn killed(self) -> Self {
         let Self { disk, dir, log, .. } = self;
         drop((dir, log));
-        Self::opened(disk.kill(), false)
+        Self::reopened(disk.kill())
     }
 
     /// The directory after the power went.
     pub(in crate::partition) fn crashed(self) -> Self {
         let Self { disk, dir, log, .. } = self;
         drop((dir, log));
-        Self::opened(disk.crash(), false)
+        Self::reopened(disk.crash())
+    }
+
+    /// Nothing that was cut off is called damaged, by nobody.
+    fn reopened(disk: SimDisk) -> Self {
+        let seen: Arc<dyn Disk> = Arc::new(disk.clone());
+        let report = verify(&seen, |_| {}).unwrap();
+        assert!(report.is_sound(), "{report:?}");
+        drop(seen);
+        Self::opened(disk, false)
     }
 
     pub(in crate::partition) fn pump(&mut self) {

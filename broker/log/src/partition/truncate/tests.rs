@@ -1,3 +1,7 @@
+//! Cuts at every stage of a batch's life, and what a start makes of them.
+//!
+//! Owns the scenarios; histories at random are the model's. Each one must end in a log that is one of those it may be.
+
 use super::*;
 use crate::disk::Disk as _;
 use crate::disk::sim::SimDisk;

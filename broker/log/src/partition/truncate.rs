@@ -16,7 +16,7 @@ use crate::journal::{Frame, Offline, SubmitError};
 use crate::partition::record::{BYTES_MAX, FILE, PartitionRecord};
 use crate::partition::{Io, Partition, State};
 use crate::segment::read::Reading;
-use crate::segment::{Extent, Kind, Segment, parse_name};
+use crate::segment::{Kind, Segment, parse_name};
 use crate::sum::{CHUNK_BYTES, RunningSum, SumId, entry_position};
 use crate::tail::TailBatch;
 
@@ -211,8 +211,8 @@ impl Partition {
         };
         let reading = Reading { pool: &self.shared.pool, place: &self.place, segment: &segment };
         let (written, inside) = match reading.extent_below(end) {
-            // Lost, which readers will find; or, while the journal is replayed, removed for a later cut.
-            Err(error) if error.is_not_found() => (Extent { end, ..segment.written }, None),
+            // Lost, which readers will find; or, while the journal is replayed, removed for this cut or a later one.
+            Err(error) if error.is_not_found() => (Segment::empty(segment.base).written, None),
             found => found?,
         };
         Ok(Place { end: inside.unwrap_or(end), last: Some(Segment { written, ..segment }) })

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ottla_core::producer::Producers;
 use ottla_core::types::{Lsn, Offset, Timestamp};
 
 use crate::batch::Header;
@@ -153,7 +154,8 @@ impl Partition {
     /// file any more: the partition's record knows its producers (T1).
     fn skip_to_file(self: &Arc<Self>, start: Offset) -> Result<(), DiskError> {
         if let Some(record) = self.read_record()? {
-            self.state.lock().producers.merge(record.producers);
+            // All of it: a producer that it does not know was forgotten since, and what is older would leave a gap.
+            self.state.lock().producers = Producers::restore(record.producers);
         }
         let entries = match self.shared.disk.list(&self.place.folder) {
             Err(error) if error.is_not_found() => return Ok(()),

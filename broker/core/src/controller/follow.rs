@@ -1,7 +1,7 @@
 //! What a broker takes in of the metadata that the controller commits: documents in, an image of the cluster out.
 //!
 //! Owns A2 and A4 on the broker's side: the controller's epoch that a broker acts on never decreases, across restarts
-//! too, and each document only ever moves forward. An image is made only of a complete set of documents that one
+//! too, and each document only ever moves forward, on one branch (ADR 0008). An image is made only of a complete set of documents that one
 //! controller owns. A leader whose entry holds for an older run of its broker leads nothing (A5). It must never make up
 //! what it was not given; nothing here is deleted because something is absent.
 
@@ -36,8 +36,11 @@ pub enum FollowError {
         /// The highest that was seen.
         seen: ControllerEpoch,
     },
-    /// A document is not the sender's own, or older than what this broker has acted on (A4, A7).
-    #[error("{document} is at version {version} of epoch {epoch}; this broker has seen {seen_version} of {seen_epoch}")]
+    /// A document is not the sender's own, or was never in the state that this broker has acted on (A4, A7).
+    #[error(
+        "{document} is at version {version} of epoch {epoch}, and that does not follow on from version {seen_version} of \
+         epoch {seen_epoch}, which this broker has seen"
+    )]
     WentBack {
         /// Which document.
         document: DocumentId,
@@ -60,7 +63,7 @@ pub enum FollowError {
 pub struct Follower {
     cluster: ClusterId,
     epoch: ControllerEpoch,
-    /// Per document, the highest epoch and version that this broker has acted on.
+    /// Per document, the state that this broker has acted on.
     floor: Vector,
     root: Option<Arc<Root>>,
     shards: BTreeMap<u32, Arc<Shard>>,
@@ -70,7 +73,7 @@ pub struct Follower {
 impl Follower {
     /// A broker of `cluster` whose data directory has copies of the documents in `floor`.
     pub fn new(cluster: ClusterId, floor: Vector) -> Self {
-        let epoch = floor.values().map(|(epoch, _)| *epoch).max().unwrap_or_default();
+        let epoch = floor.values().map(|seen| seen.epoch).max().unwrap_or_default();
         let (root, shards, image) = (None, BTreeMap::new(), Image::empty(cluster));
         Self { cluster, epoch, floor, root, shards, image }
     }
@@ -80,7 +83,7 @@ impl Follower {
         self.epoch
     }
 
-    /// Per document, the highest epoch and version that were taken in.
+    /// Per document, the state that was taken in.
     pub fn vector(&self) -> &Vector {
         &self.floor
     }
@@ -115,14 +118,15 @@ impl Follower {
         if header.cluster != self.cluster {
             return Err(FollowError::OtherCluster { document: id, got: header.cluster, expected: self.cluster });
         }
-        let seen = self.floor.get(&id).copied().unwrap_or_default().max((epoch, 0));
-        if (header.epoch, header.version) < seen || header.epoch != epoch {
+        let seen = self.floor.get(&id).copied();
+        if seen.is_some_and(|seen| !header.descends_from(seen)) || header.epoch != epoch {
+            let seen = seen.unwrap_or_default();
             return Err(FollowError::WentBack {
                 document: id,
                 epoch: header.epoch,
                 version: header.version,
-                seen_epoch: seen.0,
-                seen_version: seen.1,
+                seen_epoch: seen.epoch,
+                seen_version: seen.version,
             });
         }
         Ok(())
@@ -146,7 +150,7 @@ impl Follower {
         let (mut all, mut changed) = (complete, Vec::new());
         for document in documents {
             let (id, header) = (document.id(), document.header());
-            self.floor.insert(id, (header.epoch, header.version));
+            self.floor.insert(id, header.seen());
             match document {
                 Document::Root(root) => all |= self.take_root(root),
                 Document::Shard(shard) => {
@@ -254,7 +258,7 @@ fn with_root(image: Image, root: &Root) -> Image {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::{Header, Member};
+    use crate::controller::{Claim, Header, Member, SessionId, WriteId};
     use crate::metadata::Partition;
     use crate::types::{BrokerId, Incarnation, LeaderEpoch, TopicId};
 
@@ -262,7 +266,12 @@ mod tests {
     const ONE: BrokerId = BrokerId::new(1);
 
     fn header(epoch: i64, version: u64) -> Header {
-        Header { cluster: CLUSTER, version, epoch: ControllerEpoch::new(epoch), writer: ONE, ..Header::default() }
+        let epoch = ControllerEpoch::new(epoch);
+        // One controller for each epoch, whose claim made the version of the epoch's number.
+        let session = SessionId([epoch.get() as u8; 16]);
+        let claims = vec![Claim { epoch, version: epoch.get() as u64, session }];
+        let write = WriteId { session, number: version };
+        Header { cluster: CLUSTER, version, epoch, writer: ONE, write, claims }
     }
 
     fn root(epoch: i64, version: u64, run: i64) -> Document {

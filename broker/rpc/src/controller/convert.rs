@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_core::controller::error::Standing;
-use ottla_core::controller::{DocumentId, Presentation, ShardId};
+use ottla_core::controller::{DocumentId, Presentation, Seen, SessionId, ShardId};
 use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, DirectoryId, Incarnation};
 
 use super::pb;
@@ -47,13 +47,14 @@ pub(super) fn standing_from(standing: Option<pb::Standing>) -> Result<Standing, 
 
 impl From<&Presentation> for pb::Presentation {
     fn from(presentation: &Presentation) -> Self {
-        let seen = presentation.vector.iter().map(|(document, (epoch, version))| pb::Seen {
+        let seen = presentation.vector.iter().map(|(document, seen)| pb::Seen {
             shard: match document {
                 DocumentId::Root => None,
                 DocumentId::Shard(ShardId(shard)) => Some(*shard),
             },
-            epoch: epoch.get(),
-            version: *version,
+            epoch: seen.epoch.get(),
+            version: seen.version,
+            session: seen.session.0.to_vec(),
         });
         Self {
             broker: presentation.broker.get(),
@@ -68,15 +69,16 @@ impl TryFrom<pb::Presentation> for Presentation {
     type Error = DecodeError;
 
     fn try_from(presentation: pb::Presentation) -> Result<Self, DecodeError> {
-        let seen = presentation.seen.into_iter().map(|seen| {
+        let seen = |seen: pb::Seen| -> Result<_, DecodeError> {
             let document = seen.shard.map_or(DocumentId::Root, |shard| DocumentId::Shard(ShardId(shard)));
-            (document, (ControllerEpoch::new(seen.epoch), seen.version))
-        });
+            let session = SessionId(sixteen(&seen.session, "the session of a document")?);
+            Ok((document, Seen { epoch: ControllerEpoch::new(seen.epoch), version: seen.version, session }))
+        };
         Ok(Self {
             broker: BrokerId::new(presentation.broker),
             cluster: ClusterId::from_bytes(sixteen(&presentation.cluster_id, "a cluster id")?),
             standing: standing_from(presentation.standing)?,
-            vector: seen.collect(),
+            vector: presentation.seen.into_iter().map(seen).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -8,7 +8,8 @@ use ottla_core::controller::error::{
     TooManyPartitions,
 };
 use ottla_core::controller::{
-    DocumentId, FeatureRange, IsrChange, Leadership, NamedPartition, NewTopic, Registration, ShardId, StopState,
+    DocumentId, FeatureRange, IsrChange, Leadership, NamedPartition, NewTopic, Registration, Seen, SessionId, ShardId,
+    StopState,
 };
 use ottla_core::metadata::{Endpoint, Partition, Reassignment, Topic};
 use ottla_core::topic_name::{InvalidName, is_internal};
@@ -67,7 +68,12 @@ fn count() -> impl Strategy<Value = usize> {
 fn presentation() -> BoxedStrategy<Presentation> {
     let document = option::of(any::<u32>())
         .prop_map(|shard| shard.map_or(DocumentId::Root, |shard| DocumentId::Shard(ShardId(shard))));
-    let vector = btree_map(document, (epoch(), any::<u64>()), 0..5);
+    let seen = (epoch(), any::<u64>(), any::<[u8; 16]>()).prop_map(|(epoch, version, session)| Seen {
+        epoch,
+        version,
+        session: SessionId(session),
+    });
+    let vector = btree_map(document, seen, 0..5);
     (broker(), any::<[u8; 16]>(), standing(), vector)
         .prop_map(|(broker, cluster, standing, vector)| Presentation {
             broker,

@@ -280,7 +280,7 @@ where
     started.admit(me, run, shutdown).await?;
     let ledger = Arc::clone(&started.ledger);
     blocking(move || ledger.lock().admit()).await;
-    tasks.spawn(report_deleted(started.handle.clone(), me, Arc::clone(&started.ledger), shutdown.clone()));
+    tasks.spawn(attend(started.handle.clone(), (me, run), Arc::clone(&started.ledger), shutdown.clone()));
     tasks.spawn(questions::run(started.handle.clone(), partitions, shutdown.clone()));
     Ok(started.handle)
 }
@@ -421,17 +421,37 @@ fn link_thread(link: Link, shutdown: &CancellationToken, tasks: &TaskTracker) {
     });
 }
 
-/// What a tombstone stood for is gone from here: whoever decides is told.
-async fn report_deleted(handle: Handle, me: BrokerId, ledger: Arc<Mutex<Ledger>>, shutdown: CancellationToken) {
+/// What this broker has to say when metadata changes: that what a tombstone stood for is gone from here, and, if it was
+/// taken for dead, that it is here. It was out of every in-sync set meanwhile, and comes back as any follower does.
+async fn attend(
+    handle: Handle,
+    (me, run): (BrokerId, Incarnation),
+    ledger: Arc<Mutex<Ledger>>,
+    shutdown: CancellationToken,
+) {
     let changed = Arc::clone(&ledger.lock().changed);
-    loop {
+    while !shutdown.is_cancelled() {
         let known = Arc::clone(&ledger);
-        let topics = blocking(move || known.lock().deleted()).await;
+        let (topics, fenced) = blocking(move || {
+            let mut known = known.lock();
+            (known.deleted(), known.is_fenced(run))
+        })
+        .await;
         if !topics.is_empty() && !handle.replicas_deleted(me, topics.clone()).await {
             let known = Arc::clone(&ledger);
             blocking(move || known.lock().not_reported(&topics)).await;
             tokio::time::sleep(ASK_AGAIN * 10).await;
             continue;
+        }
+        if fenced {
+            match handle.admit(me, run).await {
+                Ok(()) => tracing::info!(%run, "this broker was taken for dead, and is admitted again"),
+                Err(error) => {
+                    tracing::debug!(%error, "ask to be admitted again");
+                    tokio::time::sleep(ASK_AGAIN).await;
+                    continue;
+                }
+            }
         }
         tokio::select! {
             () = changed.notified() => {}

@@ -13,6 +13,7 @@ pub mod data;
 pub mod groups;
 pub mod handlers;
 pub mod http;
+pub mod leader_hint;
 pub mod logging;
 pub mod lookup;
 pub mod metadata;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ottla_core::controller::{Document, FollowError, Follower, Vector};
 use ottla_core::metadata::Image;
 use ottla_core::replica::View;
-use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, TopicId};
+use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation, TopicId};
 use tokio::sync::Notify;
 
 use super::copies::{Copies, CopiesError};
@@ -165,6 +165,12 @@ impl Ledger {
         let topics: Vec<TopicId> = mine.filter(|id| !self.reported.contains(id)).collect();
         self.reported.extend(&topics);
         topics
+    }
+
+    /// Whether that run of this broker is registered and not admitted.
+    pub(super) fn is_fenced(&self, run: Incarnation) -> bool {
+        let known = self.follower.image().broker(self.me);
+        self.admitted && known.is_some_and(|broker| broker.fenced && broker.incarnation == run)
     }
 
     /// It could not be said; it will be tried again.

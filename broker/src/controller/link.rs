@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use ottla_coordination::Coordination;
 use ottla_core::controller::error::Standing;
-use ottla_core::controller::{Answer, Event, Presentation, SILENCE_MAX};
+use ottla_core::controller::{Answer, Event, Presentation, REFUSED_MAX, SILENCE_MAX};
 use ottla_core::replica::View;
 use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation};
 use ottla_rpc::controller::{self as wire, Down, Silent, Up};
+use ottla_rpc::transport::{Knock, knock};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -73,7 +74,11 @@ pub(super) enum Intake {
 
 /// What is known of the controller that is followed.
 struct Following {
+    /// Whose process that is, as the Lease says.
+    broker: Option<BrokerId>,
     heard_at: Instant,
+    /// Since when nobody listens at its address: its process does not run.
+    refused_since: Option<Instant>,
     told_at: Option<Instant>,
     ages: BTreeMap<BrokerId, Duration>,
     ages_at: Instant,
@@ -91,7 +96,7 @@ impl Link {
     /// Runs until the broker stops.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         let now = self.clock.monotonic();
-        let mut following = Following { heard_at: now, told_at: None, ages: BTreeMap::new(), ages_at: now };
+        let mut following = Following::new(now);
         while !shutdown.is_cancelled() {
             let worked = async {
                 if self.stage.borrow().is_leading() {
@@ -142,7 +147,10 @@ impl Link {
             drop(ask);
         }
         let streams = match self.find().await {
-            Some(address) => self.connect(&address).await,
+            Some((broker, address)) => {
+                following.broker = Some(broker);
+                self.connect(&address, following).await
+            }
             None => None,
         };
         match streams {
@@ -155,17 +163,24 @@ impl Link {
         }
     }
 
-    /// Where the holder of the Lease is reached, if it is somebody else.
-    async fn find(&self) -> Option<String> {
+    /// Who holds the Lease and where it is reached, if it is somebody else.
+    async fn find(&self) -> Option<(BrokerId, String)> {
         let (coordination, lease) = (Arc::clone(&self.coordination), self.lease.clone());
         let seen = tokio::task::spawn_blocking(move || coordination.observe(&lease)).await.ok()?;
         let holder = seen.ok()??.holder.0;
-        let mine = format!("{}/", self.ground.me);
         let (name, address) = holder.split_once(AT)?;
-        (!name.starts_with(&mine)).then(|| address.to_owned())
+        let id = BrokerId::new(name.split_once('/')?.0.parse().ok()?);
+        (id != self.ground.me).then(|| (id, address.to_owned()))
     }
 
-    async fn connect(&self, address: &str) -> Option<(mpsc::Sender<Up>, DownStream)> {
+    async fn connect(&self, address: &str, following: &mut Following) -> Option<(mpsc::Sender<Up>, DownStream)> {
+        let (host, port) = address.rsplit_once(':')?;
+        let knocked = knock(host, port.parse().ok()?, CONNECT_MAX).await;
+        if knocked == Knock::Refused {
+            following.refused_since.get_or_insert(self.clock.monotonic());
+            return None;
+        }
+        following.refused_since = None;
         let endpoint = ottla_rpc::transport::endpoint(format!("http://{address}").parse().ok()?);
         let (ups, stream) = mpsc::channel(UPS);
         let opened = async {
@@ -277,7 +292,7 @@ impl Link {
     /// The machine and all others are told if the controller has not been heard for as long as makes a broker dead.
     async fn look_at_silence(&self, following: &mut Following) {
         let now = self.clock.monotonic();
-        let silent = now.saturating_duration_since(following.heard_at) >= SILENCE_MAX;
+        let silent = now.saturating_duration_since(following.heard_at) >= SILENCE_MAX || following.is_gone(now);
         let told = following.told_at.is_some_and(|at| now.saturating_duration_since(at) < SAY_AGAIN);
         if !silent || told {
             return;
@@ -321,10 +336,27 @@ impl Link {
 }
 
 impl Following {
-    /// The controller's own age is since it was heard last.
+    fn new(now: Instant) -> Self {
+        let ages = BTreeMap::new();
+        Self { broker: None, heard_at: now, refused_since: None, told_at: None, ages, ages_at: now }
+    }
+
+    /// How long ago each broker was heard, the controller's own included: a successor need not wait for it anew.
     fn ages_now(&self, now: Instant) -> BTreeMap<BrokerId, Duration> {
         let since = now.saturating_duration_since(self.ages_at);
-        self.ages.iter().map(|(id, age)| (*id, *age + since)).collect()
+        let mut ages: BTreeMap<_, _> = self.ages.iter().map(|(id, age)| (*id, *age + since)).collect();
+        if let Some(broker) = self.broker {
+            // A process that is not there was heard for the last time as long ago as makes a broker dead.
+            let silent = now.saturating_duration_since(self.heard_at);
+            let age = if self.is_gone(now) { silent.max(SILENCE_MAX) } else { silent };
+            ages.insert(broker, age);
+        }
+        ages
+    }
+
+    /// Whether its address has been refusing for as long as makes a broker dead.
+    fn is_gone(&self, now: Instant) -> bool {
+        self.refused_since.is_some_and(|at| now.saturating_duration_since(at) >= REFUSED_MAX)
     }
 }
 

@@ -11,17 +11,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_core::limits;
+use ottla_core::metadata::Image;
 use ottla_core::types::{LeaderEpoch, Offset};
 use ottla_log::partition::ReadError;
 use ottla_wire::ErrorCode;
 use ottla_wire::fetch::{
-    EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+    EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use parking_lot::Mutex;
 
 pub use session::Sessions;
 use session::{Plan, TopicRef, Wanted};
 
+use crate::leader_hint::Hints;
 use crate::lookup::{self, Found};
 use crate::partitions::{FetchWait, Replica, Waiting};
 use crate::server::admission::Charge;
@@ -30,6 +32,9 @@ use crate::server::reply::{Answer, Close};
 
 /// The most record bytes of one answer, whatever the client allows: so that four answers fit the budget.
 const ANSWER_BYTES_MAX: usize = limits::FETCH_BYTES / 4;
+/// The first version whose answer says who leads a partition, and the first that says where that is.
+const LEADERS: i16 = 12;
+const ENDPOINTS: i16 = 16;
 /// Long polls are ended after this time at the latest.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
@@ -69,7 +74,7 @@ pub async fn handle(cx: &Cx, request: FetchRequest) -> Result<Answer, Close> {
     let sessions = &cx.node.fetch_sessions;
     let plan = match sessions.plan(cx.node.clock.monotonic(), ids, by_id, wanted, &forgotten) {
         Ok(plan) => plan,
-        Err(error) => return respond(cx, error, 0, Vec::new()),
+        Err(error) => return respond(cx, error, 0, Vec::new(), Vec::new()),
     };
     let (session_id, wanted, session) = match plan {
         Plan::Sessionless(wanted) => (0, wanted, None),
@@ -89,8 +94,13 @@ pub async fn handle(cx: &Cx, request: FetchRequest) -> Result<Answer, Close> {
         None => (0..wanted.len()).collect(),
         Some((session, incremental)) => remember(&session, &wanted, &outcomes, incremental),
     };
+    let image = cx.node.metadata.image();
+    let mut hints = Hints::new(&image, cx.node.id(), &cx.session.listener.name);
+    let outcomes = hinted(&mut hints, cx.version, &image, &wanted, outcomes);
     let topics = topics(wanted, outcomes, &answered, committed_only);
-    respond(cx, ErrorCode::NONE, session_id, topics).map(|answer| holding(answer, charge))
+    let endpoint = |(node_id, host, port)| NodeEndpoint { node_id, host, port, rack: None };
+    let endpoints = hints.endpoints().filter(|_| cx.version >= ENDPOINTS).map(endpoint).collect();
+    respond(cx, ErrorCode::NONE, session_id, topics, endpoints).map(|answer| holding(answer, charge))
 }
 
 fn holding(answer: Answer, charge: Charge) -> Answer {
@@ -373,8 +383,36 @@ fn partition(wanted: &Wanted, outcome: Outcome, committed_only: bool) -> Partiti
     }
 }
 
-fn respond(cx: &Cx, error: ErrorCode, session_id: i32, topics: Vec<FetchableTopicResponse>) -> Result<Answer, Close> {
-    let response =
-        FetchResponse { error_code: error.code(), session_id, responses: topics, ..FetchResponse::default() };
+/// Who leads instead, where a client of a version that can be told asked the wrong broker (KIP-951).
+fn hinted(
+    hints: &mut Hints<'_>,
+    version: i16,
+    image: &Image,
+    wanted: &[Wanted],
+    mut outcomes: Vec<Outcome>,
+) -> Vec<Outcome> {
+    if version < LEADERS {
+        return outcomes;
+    }
+    for (wanted, outcome) in wanted.iter().zip(&mut outcomes) {
+        let topic = match &wanted.topic {
+            TopicRef::Name(name) => image.topic(name),
+            TopicRef::Id(id) => image.topic_by_id(*id),
+        };
+        let hint = hints.of(outcome.error, topic.map(|topic| &**topic), wanted.partition);
+        outcome.leader = outcome.leader.or(hint);
+    }
+    outcomes
+}
+
+fn respond(
+    cx: &Cx,
+    error: ErrorCode,
+    session_id: i32,
+    topics: Vec<FetchableTopicResponse>,
+    node_endpoints: Vec<NodeEndpoint>,
+) -> Result<Answer, Close> {
+    let (error_code, responses) = (error.code(), topics);
+    let response = FetchResponse { error_code, session_id, responses, node_endpoints, ..FetchResponse::default() };
     cx.answer(&response)
 }

@@ -1,6 +1,6 @@
 //! Produce, versions 3 to 13: batches appended as they came, acknowledged once they are on disk.
 //!
-//! Versions: 7 zstd, 8 record errors, 9 flexible, 10 leader hints (KIP-951; there is one broker to hint at), 12
+//! Versions: 7 zstd, 8 record errors, 9 flexible, 10 leader hints (KIP-951), 12
 //! transactions v2 (not served: transactional batches are refused), 13 topic ids (KIP-516).
 //! The ordered stage checks and appends; the rest waits for the disk, so that a connection's requests share a flush.
 //! Must never open a batch (the topics that ask for it excepted) nor answer before the records are durable.
@@ -15,14 +15,19 @@ use ottla_core::types::{Timestamp, TopicId};
 use ottla_log::partition::{AppendContext, AppendError, Appended, Origin};
 use ottla_wire::ErrorCode;
 use ottla_wire::produce::{
-    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    TopicProduceResponse,
 };
 use ottla_wire::record::{self, BatchError, BatchView, Compression};
 use tokio::sync::oneshot;
 
+use crate::leader_hint::Hints;
 use crate::lookup::{self, Found};
 use crate::server::dispatch::Cx;
 use crate::server::reply::{Answer, Close, Reply};
+
+/// The first version whose answer says who leads.
+const LEADER_HINTS: i16 = 10;
 
 /// Why a partition's records were not taken.
 struct Refused {
@@ -126,8 +131,14 @@ async fn finish(cx: Cx, acks: i16, patience: Duration, mut topics: Vec<TopicWork
             }
         }
     }
+    let image = cx.node.metadata.image();
+    let mut hints = Hints::new(&image, cx.node.id(), &cx.session.listener.name);
     let mut responses = Vec::with_capacity(topics.len());
     for topic in topics {
+        let known = match cx.version {
+            13.. => image.topic_by_id(TopicId::from_bytes(topic.topic_id)),
+            _ => image.topic(&topic.name),
+        };
         let answer = |work: Work| match (work.outcome, &durable) {
             (Outcome::Taken(appended, None), Ok(())) | (Outcome::Taken(appended, Some(_)), _) => {
                 taken(work.index, &appended)
@@ -138,7 +149,13 @@ async fn finish(cx: Cx, acks: i16, patience: Duration, mut topics: Vec<TopicWork
             }
             (Outcome::Refused(refused), _) => not_taken(work.index, refused),
         };
-        let partitions = topic.partitions.into_iter().map(answer).collect();
+        let mut partitions: Vec<_> = topic.partitions.into_iter().map(answer).collect();
+        for partition in partitions.iter_mut().filter(|_| cx.version >= LEADER_HINTS) {
+            let error = ErrorCode::new(partition.error_code);
+            if let Some((leader_id, leader_epoch)) = hints.of(error, known.map(|topic| &**topic), partition.index) {
+                partition.current_leader = LeaderIdAndEpoch { leader_id, leader_epoch };
+            }
+        }
         responses.push(TopicProduceResponse {
             name: topic.name,
             topic_id: topic.topic_id,
@@ -148,7 +165,9 @@ async fn finish(cx: Cx, acks: i16, patience: Duration, mut topics: Vec<TopicWork
     if acks == 0 {
         return unanswered(&responses);
     }
-    let response = ProduceResponse { responses, throttle_time_ms: 0, node_endpoints: Vec::new() };
+    let endpoint = |(node_id, host, port)| NodeEndpoint { node_id, host, port, rack: None };
+    let node_endpoints = hints.endpoints().map(endpoint).collect();
+    let response = ProduceResponse { responses, throttle_time_ms: 0, node_endpoints };
     cx.answer(&response).map(Some)
 }
 

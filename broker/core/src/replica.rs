@@ -158,7 +158,8 @@ pub enum Effect {
     Ask(Ask),
     /// Answer a produce request.
     Answer(ProduceId, Outcome),
-    /// The high watermark moved: wake who waits for it.
+    /// The high watermark moved: wake who waits for it. Down only at a follower, after an unclean election: then a higher
+    /// one that was written down is replaced, durably, before what follows is done.
     HighWatermark(Offset),
     /// Something happened that is worth counting.
     Noted(Note),

@@ -2,7 +2,7 @@
 //!
 //! Owns the calls from the cluster to its oracles; it changes nothing but the truth.
 
-use ottla_core::replica::Assignment;
+use ottla_core::replica::{Assignment, LogView};
 use ottla_core::types::{LeaderEpoch, Offset};
 
 use crate::controller::Snapshot;
@@ -41,6 +41,10 @@ impl World {
         let id = node.id;
         let epoch = node.replicas[p].assignment().leader_epoch;
         if !node.replicas[p].is_leader() {
+            if end <= node.disk.logs[p].log_start() {
+                // It says nothing of what it has: it has gone back, or begins.
+                return;
+            }
             self.checked(|world| world.truth[p].on_known_watermark(id, epoch, end));
             return;
         }

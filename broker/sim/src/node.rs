@@ -482,7 +482,13 @@ impl World {
             Effect::StartOver(to) => self.cut(b, p, to, true),
             Effect::Ask(ask) => self.ask(b, p, ask),
             Effect::Answer(id, outcome) => self.answer(b, p, id, outcome),
-            Effect::HighWatermark(end) => self.watermark_moved(b, p, end),
+            Effect::HighWatermark(end) => {
+                let node = &mut self.nodes[b];
+                if !node.replicas[p].is_leader() {
+                    node.disk.watermarks[p] = node.disk.watermarks[p].min(end);
+                }
+                self.watermark_moved(b, p, end);
+            }
             Effect::Noted(note) => self.noted(b, p, note),
         }
     }

@@ -107,6 +107,11 @@ impl Replica {
             return;
         };
         let opening = matches!(follower.state, State::Opening { .. });
+        if opening && self.is_overruled(cx) {
+            // It is from before the unclean election: this leader may not even have durable what counted as committed then.
+            self.forget_watermark(cx.log.log_start(), out);
+        }
+        let Some(follower) = self.follower_mut() else { return };
         match answer.verdict {
             Verdict::PushFrom(at) if opening && at == cx.log.log_end() => {
                 follower.state = State::Following;
@@ -142,6 +147,14 @@ impl Replica {
         follower.state = State::Cutting;
         self.cutting = true;
         out.push(effect);
+    }
+
+    /// Said to the shell too, which has written the higher one down: the next run would believe in it.
+    fn forget_watermark(&mut self, known: Offset, out: &mut Effects) {
+        if known < self.high_watermark {
+            self.high_watermark = known;
+            out.push(Effect::HighWatermark(known));
+        }
     }
 
     /// Whether the log is from before the last unclean election, so that the high watermark known here may count no more.

@@ -156,6 +156,8 @@ fn an_unclean_election_is_remembered_through_later_epochs() {
         let cut = follower.effects.contains(&Effect::Truncate(Offset::new(2)));
         assert_eq!(cut, cuts, "{unclean:?}: {:?}", follower.effects);
         assert_eq!(follower.effects.contains(&Effect::Noted(Note::CutRefused)), !cuts);
+        // What was committed before counts no more, not even as far as the cut.
+        assert_eq!(follower.replica.high_watermark() == Offset::new(0), cuts);
     }
 }
 

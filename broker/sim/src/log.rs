@@ -85,6 +85,16 @@ impl SimLog {
         last
     }
 
+    /// The last record of each producer below `at`: the snapshot that a log needs which begins there.
+    pub fn producers(&self, at: Offset) -> BTreeMap<u64, (u64, Offset)> {
+        let mut last = self.snapshot.clone();
+        last.extend(self.range(offset(self.base), at).iter().enumerate().map(|(index, record)| {
+            let (producer, number) = producer_of(record.value);
+            (producer, (number, offset(self.base + index)))
+        }));
+        last
+    }
+
     /// One record that was never written for each that lies below the first one; the last has the hash of them all.
     pub fn unknown_below(&self) -> Vec<Record> {
         vec![Record { epoch: LeaderEpoch::NONE, value: 0, prefix: self.before }; self.base]

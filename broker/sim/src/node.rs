@@ -245,8 +245,11 @@ impl World {
     fn start_over(&mut self, b: usize, p: usize, at: Offset) {
         let leader = self.nodes[b].replicas[p].assignment().leader_id();
         let leader = self.nodes.iter().find(|node| Some(node.id) == leader);
-        let before = leader.and_then(|leader| leader.disk.logs[p].prefix(at)).unwrap_or(self.truth[p].prefix_at(at));
-        let producers = self.truth[p].producers(at);
+        let known = leader.map(|leader| &leader.disk.logs[p]);
+        let (before, producers) = match known.and_then(|log| Some((log.prefix(at)?, log.producers(at)))) {
+            Some(of_leader) => of_leader,
+            None => (self.truth[p].prefix_at(at), self.truth[p].producers(at)),
+        };
         self.nodes[b].disk.logs[p].start_over(at, before, producers);
     }
 

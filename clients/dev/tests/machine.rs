@@ -58,6 +58,29 @@ fn what_is_declared_serves_when_it_is_ready_and_after_every_kind_of_end() {
 }
 
 #[test]
+fn a_cluster_of_several_brokers_runs_as_several_and_goes_on_as_several() {
+    let folder = Folder::new();
+    let three = CLUSTER.replace("replicas: 1", "replicas: 3");
+    let replicated = topic("orders", "  partitions: 3\n  replicas: 3\n  config: {min.insync.replicas: 2}\n");
+    folder.write("c.yaml", &format!("{three}{replicated}"));
+
+    let mut first = Child::start(&folder, &["-f", "c.yaml"]);
+    let bootstrap = first.ready();
+    assert_eq!(bootstrap.split(',').count(), 3, "{bootstrap}");
+    let found = kafka::topics(&bootstrap);
+    assert_eq!(found["orders"].partitions, 3);
+    first.kill();
+
+    let mut second = Child::start(&folder, &["-f", "c.yaml"]);
+    assert_eq!(kafka::topics(&second.ready()), found, "after a kill of all of them");
+    assert_eq!(second.terminate(), Some(0));
+
+    folder.write("c.yaml", &format!("{CLUSTER}{replicated}"));
+    let said = Child::start(&folder, &["-f", "c.yaml"]).refused();
+    assert!(said.contains("holds 3 brokers and 1 are declared"), "{said}");
+}
+
+#[test]
 fn without_files_topics_are_made_on_demand_and_nothing_declared_is_touched() {
     let folder = Folder::new();
     folder.write("c.yaml", &format!("{CLUSTER}{}", topic("orders", "  deletionPolicy: Delete\n")));

@@ -14,7 +14,8 @@ pub(crate) struct Topic {
 
 fn ask<T>(bootstrap: &str, question: impl AsyncFnOnce(Client) -> Result<T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let client = Client::new(ClientConfig { bootstrap: vec![bootstrap.to_owned()], ..ClientConfig::default() });
+    let bootstrap = bootstrap.split(',').map(str::to_owned).collect();
+    let client = Client::new(ClientConfig { bootstrap, ..ClientConfig::default() });
     runtime.block_on(question(client)).expect("an answer")
 }
 

@@ -67,6 +67,8 @@ impl Handle {
         let ask = Ask { request, reply };
         let here = self.stage.borrow().is_leading();
         match &self.link {
+            // What people ask for is for whoever decides: their tools look for that broker.
+            Some(_) if !here && !is_of_brokers(&ask.request) => return None,
             Some(link) if !here => link.send(ask).await.ok()?,
             Some(_) | None => self.shell.send(Input::Ask(Box::new(ask))).await.ok()?,
         }
@@ -186,6 +188,29 @@ impl Handle {
 
     pub(super) async fn admit(&self, broker: BrokerId, incarnation: Incarnation) -> Result<(), RegisterError> {
         ask!(self, Admit, Request::Admit { broker, incarnation }, Err(NotController.into()))
+    }
+}
+
+/// Whether it is one of those that brokers ask each other's controller.
+fn is_of_brokers(request: &Request) -> bool {
+    match request {
+        Request::Register(_)
+        | Request::Admit { .. }
+        | Request::ReplicasDeleted { .. }
+        | Request::AlterPartitions { .. }
+        | Request::HandOver { .. }
+        | Request::RenewTerms { .. }
+        | Request::ReplicasLost { .. }
+        | Request::PrepareStop { .. }
+        | Request::AllocateProducerIds
+        | Request::CreateTopics { .. } => true,
+        Request::DeleteTopics { .. }
+        | Request::CreatePartitions { .. }
+        | Request::AlterConfigs { .. }
+        | Request::ElectLeaders { .. }
+        | Request::Reassign { .. }
+        | Request::ListReassignments { .. }
+        | Request::Unregister { .. } => false,
     }
 }
 

@@ -1,7 +1,8 @@
 //! The partitions that this broker holds replicas of, and who waits for them.
 //!
 //! Owns every local replica: its log, the machine that decides about it, the high watermark as consumers see it and the
-//! waking of long polls. Must never let a high watermark go back (R10), nor visit a partition that did not change.
+//! waking of long polls. Must never show another high watermark than the machine's (R10), nor visit a partition that did not
+//! change.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -144,7 +145,8 @@ impl Replica {
     }
 
     fn advance(&self, end: Offset, bytes: u64) {
-        self.high_watermark.fetch_max(end.get(), Ordering::AcqRel);
+        // It goes back only where an unclean election was allowed, and only at a follower: the machine sees to it.
+        self.high_watermark.store(end.get(), Ordering::Release);
         if let Some(followed) = self.followed.get() {
             followed.notify_one();
         }

@@ -55,7 +55,7 @@ pub(super) struct Published {
 pub(super) enum Stage {
     /// It does not decide, and does not try to.
     Waiting,
-    /// It holds the Lease, and asks brokers what they have seen: the how manyeth time.
+    /// It holds the Lease and is not there yet; how often it has asked brokers what they have seen.
     Claiming(u64),
     /// It decides.
     Leading(Arc<Published>),

@@ -68,6 +68,7 @@ pub(super) struct Change {
     lost: Vec<BrokerId>,
     wish: Wish,
     unclean: bool,
+    renewed: bool,
 }
 
 impl Change {
@@ -80,6 +81,7 @@ impl Change {
             lost: Vec::new(),
             wish: Wish::Keep,
             unclean: false,
+            renewed: false,
         }
     }
 
@@ -132,6 +134,13 @@ impl Change {
         self
     }
 
+    /// The partition gets a new version even if nothing about it changes.
+    #[must_use]
+    pub(super) fn renewed(mut self) -> Self {
+        self.renewed = true;
+        self
+    }
+
     /// The replicas are others. Whoever is none any more is nothing else either.
     #[must_use]
     pub(super) fn replicas(mut self, replicas: Vec<BrokerId>) -> Self {
@@ -167,7 +176,7 @@ impl Change {
         if next.leader != before.leader || (self.wish == Wish::NewTerm && next.leader.is_some()) {
             next.leader_epoch = next_epoch(before.leader_epoch);
         }
-        if next == before {
+        if next == before && !self.renewed {
             return None;
         }
         next.partition_epoch = before.partition_epoch.get().saturating_add(1).into();

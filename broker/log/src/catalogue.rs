@@ -153,6 +153,19 @@ pub fn read(disk: &dyn Disk) -> Result<Option<(Summary, Vec<Entry>)>, ReadError>
     }
 }
 
+/// Makes sure that no catalogue is there after any crash: what is about to be done to the files rests on its absence, and
+/// one whose removal was not durable would come back to describe them as they were.
+///
+/// # Errors
+/// What the disk said.
+pub fn forget(disk: &dyn Disk) -> Result<(), DiskError> {
+    match disk.remove(FILE) {
+        Err(error) if !error.is_not_found() => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    disk.sync_dir("")
+}
+
 /// Why a catalogue could not be read although it may be sound.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {

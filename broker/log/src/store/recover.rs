@@ -102,6 +102,7 @@ pub(super) fn recover(
 /// The partitions without the journal.
 fn load(shared: &Arc<Shared>, boot: [u8; 16], recovered: &mut Recovered) -> Result<Summary, OpenError> {
     let Some((summary, entries)) = catalogue::read(&*shared.disk)? else {
+        catalogue::forget(&*shared.disk)?;
         recovered.scanned = true;
         recovered.unreadable_folders = scan::scan(shared)?;
         shared.request_catalogue();

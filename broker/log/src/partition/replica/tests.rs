@@ -68,17 +68,8 @@ impl Kit {
 
     pub(in crate::partition) fn with_threads(disk: SimDisk, opted_out: bool, threads: bool) -> Self {
         let heard = Arc::new(Heard::default());
-        let mut numbers = Random::new(1);
-        let mut options = Options::new(heard.clone(), [1; 16], Box::new(move || numbers.next()));
-        options.threads = threads;
-        options.flush_age = Duration::from_millis(1);
-        options.reserve_bytes = 0;
-        options.journal.reserve_bytes = 0;
-        options.journal.file_bytes = 64 * 1024;
-        options.journal.first_file_bytes = 64 * 1024;
-        options.tail_cache_bytes = 1_000;
         let opened: Arc<dyn Disk> = Arc::new(disk.clone());
-        let (dir, recovered) = LogDir::open(opened, options).unwrap();
+        let (dir, recovered) = LogDir::open(opened, options(heard.clone(), threads)).unwrap();
         assert_eq!((recovered.damaged, recovered.orphaned_frames), (Vec::new(), 0));
         let log = dir.create(id(), "orders", LeaderEpoch::new(9)).unwrap();
         log.configure(LogConfig {
@@ -104,6 +95,17 @@ impl Kit {
         let Self { disk, dir, log, .. } = self;
         drop((dir, log));
         Self::reopened(disk.crash())
+    }
+
+    /// The directory after it was killed, and the power went at the `n`-th operation of the next start, if that has so
+    /// many.
+    pub(in crate::partition) fn stopped_in_start(self, n: u64) -> Self {
+        let Self { disk, dir, log, heard, .. } = self;
+        drop((dir, log));
+        let disk = disk.kill();
+        disk.stop_after(n);
+        drop(LogDir::open(Arc::new(disk.clone()), options(heard, false)));
+        Self::opened(disk.crash(), false)
     }
 
     /// Nothing that was cut off is called damaged, by nobody.
@@ -156,6 +158,19 @@ impl Kit {
     pub(in crate::partition) fn cut(&self, end: i64) -> Result<Cut, TruncateError> {
         self.log.truncate(at(end))
     }
+}
+
+fn options(heard: Arc<Heard>, threads: bool) -> Options {
+    let mut numbers = Random::new(1);
+    let mut options = Options::new(heard, [1; 16], Box::new(move || numbers.next()));
+    options.threads = threads;
+    options.flush_age = Duration::from_millis(1);
+    options.reserve_bytes = 0;
+    options.journal.reserve_bytes = 0;
+    options.journal.file_bytes = 64 * 1024;
+    options.journal.first_file_bytes = 64 * 1024;
+    options.tail_cache_bytes = 1_000;
+    options
 }
 
 fn ten(base: i64, epoch: i32) -> Vec<u8> {

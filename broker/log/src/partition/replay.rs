@@ -113,21 +113,43 @@ impl Partition {
         }
         (state.start_lsn, state.last_lsn) = (lsn, lsn);
         if start > state.log_end {
-            // What lay between is below the log start now: nothing is missing. An opted-out partition may have a file
-            // that begins below it and goes on above.
             drop(state);
-            self.write_out(Lsn::default())?;
-            self.skip_to_file(start)?;
+            self.reach(start)?;
             state = self.state.lock();
-            if start > state.log_end {
-                state.jump(start);
-            }
         }
         state.set_start(start);
         let end = state.log_end;
         drop(state);
         self.on_synced(end);
         Ok(())
+    }
+
+    /// What lies between the known end and `start` is below the log start now: nothing is missing. An opted-out partition
+    /// may have a file that begins below it and goes on above.
+    fn reach(self: &Arc<Self>, start: Offset) -> Result<(), DiskError> {
+        self.write_out(Lsn::default())?;
+        self.skip_to_file(start)?;
+        let mut state = self.state.lock();
+        if start > state.log_end {
+            state.jump(start);
+        }
+        Ok(())
+    }
+
+    /// The log ended at `end` or behind it, and a cut there is about to be replayed: what skipped the journal since the
+    /// catalogue must be known first, or the cut would take its files for what was cut off. Files that are missing were
+    /// removed below a log start whose frame may be still to come; the partition's own record tells it already.
+    pub(super) fn reach_unjournaled(self: &Arc<Self>, end: Offset) -> Result<(), DiskError> {
+        {
+            let state = self.state.lock();
+            if !state.unjournaled || end <= state.log_end {
+                return Ok(());
+            }
+        }
+        self.write_out(Lsn::default())?;
+        self.scan_beyond()?;
+        let start = self.read_record()?.map_or(end, |record| record.log_start.min(end));
+        if start > self.state.lock().log_end { self.reach(start) } else { Ok(()) }
     }
 
     /// Files that the catalogue names and that are gone were removed below a log start whose frame is still to come: the

@@ -160,10 +160,13 @@ impl Partition {
 
     /// Replays the frame of a cut.
     pub(crate) fn replay_cut(self: &Arc<Self>, lsn: Lsn, frame: &Frame) -> Result<(), DiskError> {
-        let mut io = self.io.lock();
         if lsn <= self.state.lock().floor {
             return Ok(());
         }
+        if frame.base == frame.end {
+            self.reach_unjournaled(frame.end)?;
+        }
+        let mut io = self.io.lock();
         let pending = {
             let place = self.find_cut(frame.end)?;
             let mut state = self.state.lock();
@@ -293,7 +296,8 @@ impl Partition {
         state.cut = Some(cut);
         state.cuts += 1;
         state.cursors.clear();
-        state.reindex.clear();
+        let segments = &state.segments;
+        state.reindex.retain(|base| segments.iter().any(|segment| segment.base == *base));
         // A start replays this frame until a catalogue has its floor: what comes behind it must be in the journal too.
         state.unjournaled = false;
         // Both describe bytes that are no more; a flush sums what is left from the file.

@@ -34,13 +34,18 @@ fn fresh() -> Access {
     Access { cluster: format!("b{}-{number}", std::process::id()), namespace: None, kubeconfig: None }
 }
 
+/// Any free port for other brokers: several of these run side by side.
+fn keys(access: &Access) -> [(&str, &str); 2] {
+    [("ottla.kubernetes.cluster", &access.cluster), ("ottla.grpc.listener", "127.0.0.1:0")]
+}
+
 async fn try_start(directory: &Path, access: &Access) -> Result<Running, String> {
-    let config: Config = configured(directory, &[("ottla.kubernetes.cluster", &access.cluster)]);
+    let config: Config = configured(directory, &keys(access));
     Running::start(config).await.map_err(|error| error.to_string())
 }
 
 async fn started(directory: &Path, access: &Access) -> Running {
-    start(directory, &[("ottla.kubernetes.cluster", &access.cluster)]).await
+    start(directory, &keys(access)).await
 }
 
 fn batch() -> Bytes {

@@ -75,7 +75,8 @@ pub(super) struct Shell {
     events: VecDeque<Event>,
     waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
     requests: u64,
-    wake_at: Option<Instant>,
+    /// Every time that was asked for and has not come: the machine asks once for each.
+    wakes: BTreeSet<Instant>,
     published: Option<Arc<Published>>,
     gathered: u64,
 }
@@ -105,7 +106,7 @@ impl Shell {
             events: VecDeque::from([Event::Start]),
             waiting: BTreeMap::new(),
             requests: 0,
-            wake_at: None,
+            wakes: BTreeSet::new(),
             published: None,
             gathered: 0,
         }
@@ -124,7 +125,7 @@ impl Shell {
                 self.take_up(&mut inputs);
                 continue;
             }
-            let wait = self.wake_at.map(|at| at.saturating_duration_since(self.parts.clock.monotonic()));
+            let wait = self.wakes.first().map(|at| at.saturating_duration_since(self.parts.clock.monotonic()));
             // Without anything to wake up for, once in a while.
             let wait = wait.unwrap_or(Duration::from_secs(3600));
             let store = &mut self.parts.store;
@@ -140,7 +141,8 @@ impl Shell {
                 Next::Input(input) => self.accept(input),
                 Next::Store(event) => self.events.push_back(*event),
                 Next::Tick => {
-                    self.wake_at = None;
+                    let now = self.parts.clock.monotonic();
+                    self.wakes.retain(|at| *at > now);
                     // Whatever arrived meanwhile is older than the tick.
                     self.take_up(&mut inputs);
                     self.events.push_back(Event::Tick);
@@ -224,7 +226,7 @@ impl Shell {
     }
 
     fn wake_by(&mut self, at: Instant) {
-        self.wake_at = Some(self.wake_at.map_or(at, |known| known.min(at)));
+        self.wakes.insert(at);
     }
 
     /// What is committed now comes into force here, and is what others are sent.

@@ -225,6 +225,11 @@ impl Liveness {
 
     /// The broker left in-sync sets: it waits before it joins any again, longer every time.
     pub(super) fn left_isr(&mut self, now: Instant, id: BrokerId) {
+        // Every leader says so by itself, and the controller once more: that is one departure.
+        let same = |known: &Flapping| now.saturating_duration_since(known.left_at) < REJOIN_MIN;
+        if self.flapping.get(&id).is_some_and(same) {
+            return;
+        }
         let again = |known: &Flapping| {
             // Whoever stayed for as long as the longest wait has its past forgiven.
             let calm = now.saturating_duration_since(known.left_at) > known.wait + REJOIN_MAX;

@@ -38,6 +38,7 @@ unit-pure:
 
 unit-scripts:
 	python3 -m unittest discover -q -s e2e/conformance/runner
+	python3 -m unittest discover -q -s e2e/faults/runner
 
 tidy: ## only the rules of the house: layers, sizes, headers, dead files, banned words
 	cargo test --locked -p ottla-tidy
@@ -109,6 +110,10 @@ conformance: build ## foreign clients, the same cases against Apache Kafka and a
 crash: build ## SIGKILL and power loss under load, every acked record accounted for
 	@e2e/setup/need crash
 	@e2e/crash/run.sh --whole
+
+faults: build ## three brokers under load: killed, stopped, paused, without the API server; every record accounted for
+	@e2e/setup/need faults
+	@e2e/faults/run.sh --whole
 
 fuzz: setup-build ## every decoder against random and mutated bytes
 	@e2e/fuzz/run.sh --whole

@@ -1,0 +1,140 @@
+"""The brokers, through the verbs of `nodes`, and when the cluster is whole again.
+
+Owns a scratch directory and free ports for one run. Must never leave a process behind: whoever makes one calls `down`.
+"""
+
+import importlib.machinery
+import importlib.util
+import os
+import random
+import re
+import signal
+import socket
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+NODES = Path(__file__).resolve().parents[1] / "nodes"
+COUNT = 3
+# A broker that left in-sync sets again and again waits up to a minute before it is let in.
+WHOLE_SECONDS = 90
+# What the client of Kubernetes writes of each attempt while there is no API server; the broker says so itself.
+NO_API = " ERROR failed with "
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def load():
+    """The script as a module: it knows how to ask a single broker for Metadata."""
+    loader = importlib.machinery.SourceFileLoader("nodes", str(NODES))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("nodes", loader))
+    loader.exec_module(module)
+    return module
+
+
+def free_base():
+    """A port such that it and those that `nodes` derives from it are free."""
+    while True:
+        base = random.randrange(21000, 32000)
+        try:
+            for port in (base + index + more for index in range(COUNT) for more in (0, 100, 200)):
+                with socket.socket() as one:
+                    one.bind(("127.0.0.1", port))
+            return base
+        except OSError:
+            continue
+
+
+class Brokers:
+    def __init__(self, scratch):
+        self.scratch, self.port = scratch, free_base()
+        self.environment = os.environ | {"NODES_DIR": str(scratch), "NODES_COUNT": str(COUNT), "NODES_PORT": str(self.port),
+                                         "NODES_PROPS": "auto.create.topics.enable=false\nlog.retention.ms=-1"}
+        self.script = load()
+        self.bootstrap = self.ask("bootstrap")
+        self.pids = {}
+
+    def ask(self, verb, *words):
+        done = subprocess.run([NODES, verb, *map(str, words)], env=self.environment, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"nodes {' '.join([verb, *map(str, words)])}: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def start_all(self):
+        """Side by side: one alone waits for others."""
+        command = [[NODES, "start", str(index)] for index in range(COUNT)]
+        running = [subprocess.Popen(words, env=self.environment, stdin=subprocess.DEVNULL) for words in command]
+        if any([process.wait() for process in running]):
+            raise RuntimeError(f"the brokers did not start; see {self.scratch}")
+        self.pids = {index: int(self.ask("pid", index)) for index in range(COUNT)}
+
+    def start(self, index):
+        self.ask("start", index)
+        self.pids[index] = int(self.ask("pid", index))
+
+    def kill(self, index):
+        """Returns when it was killed: the verb itself takes as long as a Python takes to start."""
+        at = time.monotonic()
+        os.kill(self.pids.pop(index), signal.SIGKILL)
+        self.ask("kill", index)
+        return at
+
+    def stop(self, index):
+        at = time.monotonic()
+        self.pids.pop(index)
+        self.ask("stop", index)
+        return at
+
+    def pause(self, index):
+        at = time.monotonic()
+        os.kill(self.pids[index], signal.SIGSTOP)
+        self.ask("pause", index)
+        return at
+
+    def controller(self):
+        return int(self.ask("controller"))
+
+    def leader(self, topic, partition):
+        return int(self.ask("leader", topic, partition))
+
+    def missing(self, topics):
+        """What keeps the cluster from being whole, asked of each broker; None if nothing does."""
+        wrong = []
+        for index in range(COUNT):
+            try:
+                _, partitions = self.script.metadata(self.port + index, topics)
+            except (OSError, struct.error) as error:
+                wrong.append(f"broker {index} does not answer ({error})")
+                continue
+            short = [f"{topic}-{partition} is led by {leader}, in sync {in_sync}"
+                     for (topic, partition), (_, leader, in_sync) in partitions.items() if leader < 0 or len(in_sync) < COUNT]
+            unknown = [f"{topic} is unknown" for topic in set(topics) - {topic for topic, _ in partitions}]
+            if short or unknown:
+                wrong.append(f"broker {index} says that {'; '.join(short + unknown)}")
+        return ". ".join(wrong) or None
+
+    def wait_whole(self, topics, seconds=WHOLE_SECONDS):
+        """Until everybody says that every partition has a leader and all replicas in sync; how long that took."""
+        began = time.monotonic()
+        while (why := self.missing(topics)) is not None:
+            if time.monotonic() > began + seconds:
+                raise RuntimeError(f"not whole again after {seconds} s: {why}")
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    def ended(self):
+        """Brokers whose process is not the one that it should be, and what their logs say that they must not."""
+        wrong = []
+        for index, pid in self.pids.items():
+            if not Path(f"/proc/{pid}").exists():
+                wrong.append(f"broker {index} ended by itself; see {self.scratch}/broker-{index}.log")
+        for log in sorted(self.scratch.glob("broker-*.log")):
+            for line in log.read_text(errors="replace").splitlines():
+                line = ANSI.sub("", line)
+                if "panicked at" in line or (" ERROR " in line and NO_API not in line):
+                    wrong.append(f"{log.name}: {line}")
+        return wrong
+
+    def down(self):
+        subprocess.run([NODES, "down"], env=self.environment, stdin=subprocess.DEVNULL)

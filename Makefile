@@ -11,13 +11,13 @@ CACHE := $(HOME)/.cache/ottla
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 
 # Crates that build without RocksDB, root or a JVM.
-PURE := ottla-wire ottla-core ottla-rpc ottla-crds ottla-log ottla-coordination ottla-client ottla-tidy
+PURE := ottla-wire ottla-core ottla-rpc ottla-crds ottla-log ottla-coordination ottla-client ottla-sim ottla-tidy
 PURE_FLAGS := $(addprefix -p ,$(PURE))
 
 # Prints the exports that make every build link the one prebuilt RocksDB (and builds it the first time).
 WITH_ROCKSDB := rocksdb_env="$$(broker/state/build-rocksdb.sh)"; eval "$$rocksdb_env";
 
-.PHONY: help check test build demo demo-stop conformance crash fuzz bench kubernetes deny \
+.PHONY: help check test build demo demo-stop sim conformance crash fuzz bench kubernetes deny \
         setup-build fmt-check clippy clippy-pure unit unit-pure unit-scripts tidy
 
 help: ## what can be made
@@ -41,6 +41,16 @@ unit-scripts:
 
 tidy: ## only the rules of the house: layers, sizes, headers, dead files, banned words
 	cargo test --locked -p ottla-tidy
+
+# The machines and the simulator are optimised for these two only, with every assertion and overflow check.
+SIM := cargo run --locked -q --config profile.dev.package.ottla-core.opt-level=2 \
+	--config profile.dev.package.ottla-sim.opt-level=2 -p ottla-sim --
+
+# Another set of seeds: make sim SEEDS=5000 FROM=100000
+SEEDS ?= 1000
+FROM ?= 0
+sim: ## SEEDS simulated clusters (1000) with every fault at once; a failure prints its seed and what happened
+	$(SIM) --seeds $(SEEDS) --from $(FROM)
 
 # --- everything ---------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ mod properties;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ottla_coordination::Access;
 use ottla_core::config::{BrokerConfig, InvalidValue, UnknownKey, broker};
 use ottla_core::metadata::ExplicitConfig;
 use ottla_core::types::BrokerId;
@@ -92,6 +93,16 @@ impl Config {
     /// Host (empty for all addresses) and port of the HTTP listener, if there is one.
     pub fn http(&self) -> Option<(&str, u16)> {
         self.http.as_ref().map(|(host, port)| (host.as_str(), *port))
+    }
+
+    /// `ottla.kubernetes.cluster`: where in Kubernetes the metadata lies, if it lies there.
+    pub fn kubernetes(&self) -> Option<Access> {
+        let text = |key| self.values.text(key).filter(|text| !text.is_empty()).map(str::to_owned);
+        Some(Access {
+            cluster: text(&broker::OTTLA_KUBERNETES_CLUSTER)?,
+            namespace: text(&broker::OTTLA_KUBERNETES_NAMESPACE),
+            kubeconfig: text(&broker::OTTLA_KUBERNETES_KUBECONFIG).map(PathBuf::from),
+        })
     }
 
     /// `broker.rack`

@@ -8,6 +8,7 @@ mod codes;
 mod copies;
 mod handle;
 mod producer_ids;
+mod remote;
 mod shell;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use ottla_coordination::{Coordination, Embedded, Holder, Unavailable};
 use ottla_core::config::BrokerConfig;
 use ottla_core::controller::error::{RegisterError, Standing};
-use ottla_core::controller::{Config, DocumentId, Machine, Registration, SessionId, document};
+use ottla_core::controller::{Config, DocumentId, FeatureRange, Machine, Registration, SessionId, Tuning, document};
 use ottla_core::metadata::{Endpoint, Image};
 use ottla_core::types::{BrokerId, ClusterId, DirectoryId, Incarnation};
 use ottla_log::store::Observer;
@@ -35,6 +36,7 @@ use crate::partitions::Partitions;
 pub use codes::{AlteredResource, alter_config_code, create_partitions_code, create_topic_code, delete_topic_code};
 pub use copies::{Copies, CopiesError};
 pub use handle::{Handle, explicit, fresh_topic_id};
+pub use remote::{Initialized, Remote, initialize};
 pub use shell::Site;
 
 use shell::{Parts, Progress, Shell};
@@ -61,6 +63,19 @@ pub enum StartError {
          nothing is created or deleted until it is restored"
     )]
     MetadataGone(ClusterId),
+    /// The cluster that the configuration names in Kubernetes was never created.
+    #[error("cluster {0} has no metadata in Kubernetes; create it once with `ottla cluster init {0}`")]
+    NotInitialized(String),
+    /// The cluster of that name is another one.
+    #[error("cluster {name} has id {found} in Kubernetes, not {wanted}: give the right name or the right id")]
+    OtherCluster {
+        /// Its name.
+        name: String,
+        /// Its id.
+        found: ClusterId,
+        /// What was expected.
+        wanted: ClusterId,
+    },
     /// The data directory's copies of the metadata cannot be used.
     #[error(transparent)]
     Copies(#[from] CopiesError),
@@ -101,6 +116,8 @@ pub struct Setup {
     pub recorded: Incarnation,
     /// Where metadata is kept.
     pub coordination: Arc<dyn Coordination>,
+    /// The cluster's name where brokers may not create it themselves.
+    pub created_elsewhere: Option<String>,
     /// Copies of that metadata in the data directory.
     pub copies: Copies,
     /// What is done with images.
@@ -109,25 +126,29 @@ pub struct Setup {
     pub clock: Clock,
 }
 
-/// Starts the controller of a broker that keeps its cluster's metadata in its own data directory.
+/// Starts the controller of a broker that keeps its cluster's metadata in its own data directory, or where `remote` says.
 ///
 /// # Errors
 /// [`StartError`], a sentence for whoever started the broker.
 pub async fn start(
     config: &crate::config::Config,
+    remote: Option<Remote>,
     endpoints: Vec<(String, Endpoint)>,
     data: &Arc<Data>,
-    partitions: &Arc<Partitions>,
-    metadata: &Arc<MetadataCell>,
+    site: Box<dyn Site>,
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
 ) -> Result<Handle, StartError> {
-    let table = data.take_metadata().ok_or(StartError::InUse)?;
-    let coordination = blocking(move || Embedded::new(table)).await?;
+    let (coordination, created_elsewhere): (Arc<dyn Coordination>, _) = match remote {
+        Some(remote) => (remote.coordination, Some(remote.name)),
+        None => {
+            let table = data.take_metadata().ok_or(StartError::InUse)?;
+            (Arc::new(blocking(move || Embedded::new(table)).await?), None)
+        }
+    };
     let identity = data.identity();
     let disk = Arc::clone(data.disk());
     let copies = blocking(move || Copies::open(disk, identity.cluster)).await?;
-    let applier = Applier::new(config.id(), Arc::clone(&data.log), Arc::clone(partitions), Arc::clone(metadata));
     let setup = Setup {
         me: config.id(),
         config: config.values().clone(),
@@ -136,9 +157,10 @@ pub async fn start(
         cluster: identity.cluster,
         directory: identity.directory,
         recorded: identity.incarnation,
-        coordination: Arc::new(coordination),
+        coordination,
+        created_elsewhere,
         copies,
-        site: Box::new(Here { applier, partitions: Arc::clone(partitions) }),
+        site,
         clock: Clock,
     };
     let data = Arc::clone(data);
@@ -146,7 +168,12 @@ pub async fn start(
     run(setup, record, shutdown, tasks).await
 }
 
-/// This broker's partitions, brought in line with images.
+/// This broker's partitions, to be brought in line with images, which come into force in `metadata`.
+pub fn here(me: BrokerId, data: &Data, partitions: &Arc<Partitions>, metadata: &Arc<MetadataCell>) -> Box<dyn Site> {
+    let applier = Applier::new(me, Arc::clone(&data.log), Arc::clone(partitions), Arc::clone(metadata));
+    Box::new(Here { applier, partitions: Arc::clone(partitions) })
+}
+
 struct Here {
     applier: Applier,
     partitions: Arc<Partitions>,
@@ -178,7 +205,8 @@ where
 {
     let coordination = Arc::clone(&setup.coordination);
     let (cluster, recorded) = (setup.cluster, setup.recorded);
-    blocking(move || init(&*coordination, cluster, recorded)).await?;
+    let created_elsewhere = setup.created_elsewhere.clone();
+    blocking(move || init(&*coordination, cluster, recorded, created_elsewhere)).await?;
 
     let registration = Registration {
         broker: setup.me,
@@ -186,6 +214,9 @@ where
         standing: Standing { directory: setup.directory, incarnation: setup.recorded },
         rack: setup.rack.clone(),
         endpoints: setup.endpoints.iter().cloned().collect::<BTreeMap<_, _>>(),
+        features: FeatureRange::SUPPORTED,
+        unclean_stop: false,
+        suspect: Vec::new(),
     };
     let (handle, mut progress) = spawn(setup, shutdown, tasks);
     let leading = progress.wait_for(|progress| *progress != Progress::Waiting).await;
@@ -219,6 +250,7 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> (Ha
         broker: setup.config.clone(),
         lease: LEASE_TERM,
         floor: setup.copies.floor(),
+        tuning: Tuning::default(),
     });
     let (progress, watched) = watch::channel(Progress::Waiting);
     let (asks, asked) = mpsc::channel(QUEUE);
@@ -239,13 +271,22 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> (Ha
     (Handle::new(asks, setup.config), watched)
 }
 
-/// Creates a new cluster's documents, once. Documents that vanished are never made up again.
-fn init(coordination: &dyn Coordination, cluster: ClusterId, recorded: Incarnation) -> Result<(), StartError> {
+/// Creates a new cluster's documents, once, where that is a broker's business. Documents that vanished are never made up
+/// again.
+fn init(
+    coordination: &dyn Coordination,
+    cluster: ClusterId,
+    recorded: Incarnation,
+    created_elsewhere: Option<String>,
+) -> Result<(), StartError> {
     if coordination.get(&DocumentId::Root.to_string())?.is_some() {
         return Ok(());
     }
     if recorded > Incarnation::default() {
         return Err(StartError::MetadataGone(cluster));
+    }
+    if let Some(name) = created_elsewhere {
+        return Err(StartError::NotInitialized(name));
     }
     shell::create_documents(coordination, &document::initial(cluster)).map_err(StartError::Init)
 }

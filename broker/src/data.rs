@@ -54,15 +54,25 @@ pub enum DataError {
     Identity(#[from] IdentityError),
     /// It belongs to another cluster.
     #[error(
-        "data directory {directory} belongs to cluster {found}, cluster.id is {wanted}; name the directory of this cluster"
+        "data directory {directory} belongs to cluster {found}, but {by} {wanted}; name the directory of this cluster"
     )]
     OtherCluster {
         /// The directory.
         directory: String,
         /// Its cluster.
         found: ClusterId,
+        /// Who says otherwise.
+        by: &'static str,
+        /// And which.
+        wanted: ClusterId,
+    },
+    /// The configuration names one cluster and Kubernetes another.
+    #[error("cluster.id is {wanted}, but the cluster's metadata in Kubernetes is that of {found}")]
+    Contradiction {
         /// What the configuration says.
-        wanted: String,
+        wanted: ClusterId,
+        /// What Kubernetes says.
+        found: ClusterId,
     },
     /// `cluster.id` is no cluster id.
     #[error("cluster.id is {0:?}; it must be 22 characters of URL-safe base64, or not set")]
@@ -78,21 +88,53 @@ pub enum DataError {
     Interrupted(String),
 }
 
-/// Opens `config`'s data directory, formatting it if it is empty. `partitions` hears of durable ends.
+/// The cluster that a directory must belong to, and who says so.
+type Wanted = Option<(ClusterId, &'static str)>;
+
+/// Opens `config`'s data directory, formatting it if it is empty. It must be of `remote`, if there is such a cluster.
+/// `partitions` hears of durable ends.
 ///
 /// # Errors
 /// [`DataError`], with a sentence for the person who started the broker; nothing of what the directory held is lost.
-pub async fn open(config: &Config, partitions: Arc<Partitions>) -> Result<Data, DataError> {
+pub async fn open(config: &Config, remote: Option<ClusterId>, partitions: Arc<Partitions>) -> Result<Data, DataError> {
     let root = config.log_dir().to_owned();
-    let cluster = config.values().text(&broker::CLUSTER_ID).map(str::to_owned);
-    let opened = spawn_blocking(move || open_blocking(root, cluster.as_deref(), partitions)).await;
+    let wanted = wanted(config, remote)?;
+    let opened = spawn_blocking(move || open_blocking(root, wanted, partitions)).await;
     opened.map_err(|error| DataError::Interrupted(error.to_string()))?
 }
 
-fn open_blocking(root: PathBuf, cluster: Option<&str>, partitions: Arc<Partitions>) -> Result<Data, DataError> {
+/// Whether `config`'s data directory is anybody's. It is not made.
+///
+/// # Errors
+/// [`DataError`] when that cannot be read.
+pub async fn is_formatted(config: &Config) -> Result<bool, DataError> {
+    let root = config.log_dir().to_owned();
+    let looked = spawn_blocking(move || {
+        if !root.exists() {
+            return Ok(false);
+        }
+        let disk = RealDisk::create(&root)?;
+        Ok(identity::read(&disk)?.is_some())
+    });
+    looked.await.map_err(|error| DataError::Interrupted(error.to_string()))?
+}
+
+fn wanted(config: &Config, remote: Option<ClusterId>) -> Result<Wanted, DataError> {
+    let there = remote.map(|cluster| (cluster, "the cluster's metadata in Kubernetes is that of"));
+    let Some(text) = config.values().text(&broker::CLUSTER_ID).filter(|text| !text.is_empty()) else {
+        return Ok(there);
+    };
+    let wanted = ClusterId::parse_kafka(text).ok_or_else(|| DataError::ClusterId(text.to_owned()))?;
+    match remote {
+        Some(found) if found != wanted => Err(DataError::Contradiction { wanted, found }),
+        Some(_) | None => Ok(Some((wanted, "cluster.id is"))),
+    }
+}
+
+fn open_blocking(root: PathBuf, wanted: Wanted, partitions: Arc<Partitions>) -> Result<Data, DataError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::create(&root)?);
     let lock = identity::lock(disk.as_ref()).map_err(IdentityError::from)?;
-    let identity = identify(disk.as_ref(), cluster)?;
+    let identity = identify(disk.as_ref(), wanted)?;
     let engine = Engine::new()?;
     let state_folder = root.join(STATE);
     // Three independent things: the log beside the two tables.
@@ -131,24 +173,21 @@ fn open_view(engine: &Engine, folder: &std::path::Path) -> Result<RocksTable, ot
     }
 }
 
-fn identify(disk: &dyn Disk, wanted: Option<&str>) -> Result<Identity, DataError> {
-    let parsed = match wanted.filter(|text| !text.is_empty()) {
-        None => None,
-        Some(text) => Some(ClusterId::parse_kafka(text).ok_or_else(|| DataError::ClusterId(text.to_owned()))?),
-    };
+fn identify(disk: &dyn Disk, wanted: Wanted) -> Result<Identity, DataError> {
     match identity::read(disk)? {
-        Some(identity) => match parsed {
-            Some(cluster) if cluster != identity.cluster => Err(DataError::OtherCluster {
+        Some(identity) => match wanted {
+            Some((wanted, by)) if wanted != identity.cluster => Err(DataError::OtherCluster {
                 directory: disk.root().display().to_string(),
                 found: identity.cluster,
-                wanted: cluster.to_string(),
+                by,
+                wanted,
             }),
             Some(_) | None => Ok(identity),
         },
         None => {
             let random = |_| *Uuid::new_v4().as_bytes();
             let identity = Identity {
-                cluster: parsed.unwrap_or_else(|| ClusterId::from_bytes(random(()))),
+                cluster: wanted.map_or_else(|| ClusterId::from_bytes(random(())), |(cluster, _)| cluster),
                 directory: DirectoryId::from_bytes(random(())),
                 incarnation: Incarnation::new(0),
             };

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::cold::ColdReads;
 use crate::config::Config;
+use crate::controller::Remote;
 use crate::handlers::fetch::Sessions;
 use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
@@ -132,12 +133,14 @@ impl Running {
         }
         let http = bind_http(&config).await?;
         let partitions = Arc::new(Partitions::default());
-        let data = Arc::new(data::open(&config, Arc::clone(&partitions)).await?);
+        let remote = remote(&config).await?;
+        let cluster = remote.as_ref().and_then(|remote| remote.cluster);
+        let data = Arc::new(data::open(&config, cluster, Arc::clone(&partitions)).await?);
         let metadata = Arc::new(MetadataCell::new(data.identity().cluster, config.id(), config.values().clone()));
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let controller =
-            controller::start(&config, endpoints(&bound), &data, &partitions, &metadata, &shutdown, &tasks).await?;
+        let site = controller::here(config.id(), &data, &partitions, &metadata);
+        let controller = controller::start(&config, remote, endpoints(&bound), &data, site, &shutdown, &tasks).await?;
         let groups = groups::start(&config, &data, &partitions, &metadata, &controller, &shutdown, &tasks).await?;
         let metrics = Arc::new(Metrics::new());
         let seed = i32::try_from(data::random() >> 33).unwrap_or(0);
@@ -182,6 +185,17 @@ impl Running {
         }
         self.data.close().await;
     }
+}
+
+/// The cluster's metadata in Kubernetes, if it lies there. A directory that was never used is not touched for a cluster
+/// that does not exist.
+async fn remote(config: &Config) -> Result<Option<Remote>, StartError> {
+    let Some(access) = config.kubernetes() else { return Ok(None) };
+    let remote = Remote::look(&access).await?;
+    if remote.cluster.is_none() && !data::is_formatted(config).await? {
+        return Err(controller::StartError::NotInitialized(remote.name).into());
+    }
+    Ok(Some(remote))
 }
 
 async fn bind_http(config: &Config) -> Result<Option<TcpListener>, BindError> {

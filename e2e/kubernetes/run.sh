@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Coordination against a real kube-apiserver with a real etcd, faults scripted in front of it.
+# Coordination, and a broker that keeps its metadata there, against a real kube-apiserver with a real etcd.
 # Both are built from their Go modules once, and run in a directory of their own for as long as this takes.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 plane=$(mktemp -d)
 trap '"$here/control-plane" stop "$plane"; rm -rf "$plane"' EXIT
 "$here/control-plane" start "$plane"
-export KUBECONFIG="$plane/kubeconfig"
+export KUBECONFIG="$plane/kubeconfig" OTTLA_CONTROL_PLANE="$plane"
 cd "$here/../.."
+rocksdb_env="$(broker/state/build-rocksdb.sh)"
+eval "$rocksdb_env"
 cargo test --locked -p ottla-coordination --features kubernetes,conformance --test kubernetes
+cargo test --locked -p ottla-broker --features api-server-tests --test kubernetes
+cargo test --locked -p ottla-broker --features api-server-tests --test kubernetes -- --ignored

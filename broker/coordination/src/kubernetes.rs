@@ -11,6 +11,7 @@ mod answer;
 mod watch;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
 use ottla_crds::metadata_shard::{CLUSTER_LABEL, FINALIZER, MetadataShard, MetadataShardSpec};
 use serde_json::json;
@@ -38,6 +40,36 @@ const MANAGER: &str = "ottla-broker";
 const WRITE_ANNOTATION: &str = "ottla.dev/write";
 /// The longest name of a cluster: what its Pods and Services are called must fit as well.
 const CLUSTER_NAME_MAX: usize = 40;
+
+/// Where in Kubernetes a cluster's metadata lies, and how to get there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Its namespace; `None`: the one of the kubeconfig's context, or the pod's own.
+    pub namespace: Option<String>,
+    /// A kubeconfig; `None`: what `KUBECONFIG` names, or `~/.kube/config`, or what a pod is given.
+    pub kubeconfig: Option<PathBuf>,
+}
+
+impl Access {
+    async fn config(&self) -> Result<Config, Unavailable> {
+        let mut config = match &self.kubeconfig {
+            Some(path) => {
+                let unusable = |error: kube::config::KubeconfigError| {
+                    Unavailable(format!("kubeconfig {} cannot be used: {error}", path.display()))
+                };
+                let kubeconfig = Kubeconfig::read_from(path).map_err(unusable)?;
+                Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(unusable)?
+            }
+            None => Config::infer().await.map_err(|error| Unavailable(error.to_string()))?,
+        };
+        if let Some(namespace) = &self.namespace {
+            config.default_namespace.clone_from(namespace);
+        }
+        Ok(config)
+    }
+}
 
 /// The API server as it is asked.
 #[derive(Clone)]
@@ -82,6 +114,14 @@ impl Kubernetes {
         let documents = Api::namespaced(client, &namespace);
         let writes = Arc::new(Writes { began: Timestamp::now().as_nanosecond(), count: AtomicU64::new(0) });
         Ok(Self { runtime, leases, documents, cluster: cluster.to_owned(), deadline, writes })
+    }
+
+    /// The same, as `access` says.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and when there is no usable configuration.
+    pub async fn connect(access: &Access, deadline: Duration) -> Result<Self, Unavailable> {
+        Self::new(access.config().await?, Handle::current(), &access.cluster, deadline)
     }
 
     /// Name of the cluster.

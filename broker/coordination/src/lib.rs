@@ -13,7 +13,7 @@ mod simulated;
 
 pub use embedded::Embedded;
 #[cfg(feature = "kubernetes")]
-pub use kubernetes::Kubernetes;
+pub use kubernetes::{Access, Kubernetes};
 pub use simulated::{Counts, Faults, Simulated};
 
 pub use ottla_core::controller::Revision;

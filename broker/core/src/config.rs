@@ -20,7 +20,7 @@ mod tests;
 
 pub use error::{ConfigError, Conflict, InvalidValue, UnknownKey};
 pub use layers::{BrokerConfig, Layered, Source};
-pub use resolved::{CleanupPolicy, CompressionType, TimestampType, TopicConfig};
+pub use resolved::{CleanupPolicy, CompressionType, ReplicaConfig, TimestampType, TopicConfig};
 pub use topic::{Synonym, TopicKey};
 pub use validate::{Alteration, alter_broker, alter_topic, check_broker, check_topic};
 pub use value::{Kind, WireType};

@@ -13,37 +13,66 @@ use std::time::{Duration, Instant};
 
 use crate::config::BrokerConfig;
 use crate::metadata::Image;
-use crate::types::{BrokerId, ClusterId, ControllerEpoch};
+use crate::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation};
 
+mod alter_partition;
+mod ask;
+mod budget;
 mod claim;
 mod commit;
 mod configs;
 pub mod document;
+mod election;
 pub mod error;
+mod growth;
+mod leaders;
 mod lease;
+mod liveness;
+mod membership;
+mod partition_changes;
+mod partition_request;
 mod partitions;
 mod placement;
+mod preemption;
 mod producer_ids;
+mod reassignment;
 mod registration;
 mod request;
+pub mod rules;
 mod slot;
 mod topics;
+mod vectors;
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::topic_name::{check as check_name, is_internal};
-pub use document::{Document, DocumentId, Header, Member, Revision, Root, SessionId, Shard, ShardId, WriteId};
+pub use budget::WriteBudget;
+pub use document::{
+    Document, DocumentId, FeatureRange, Header, Member, Revision, Root, SessionId, Shard, ShardId, WriteId,
+};
 pub use error::Halt;
+pub use growth::SHARD_BYTES_MAX;
 pub use lease::{LeaseCall, LeaseSeen};
+pub use liveness::{ALONE, REFUSED_MAX, SILENCE_MAX};
+pub use partition_request::{
+    Elected, ElectionKind, IsrChange, Leadership, Move, Moving, NamedPartition, Reassigned, StopState,
+};
 pub use producer_ids::PRODUCER_ID_BLOCK;
 pub use request::{
     Answer, ConfigChange, ConfigTarget, Growth, NewTopic, ProducerIdBlock, Registered, Registration, Request,
     RequestId, TopicRef,
 };
+pub use rules::{Rule, Rules};
 pub use slot::Write;
+pub use vectors::{Presentation, Vector};
 
+use budget::{Bucket, Urgency};
+use growth::Growth as ShardGrowth;
+use liveness::Liveness;
+use preemption::Preemption;
 use slot::{Owner, Slot};
+use vectors::Vectors;
 
 /// After what time a read or write that did not get through is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -64,7 +93,18 @@ pub struct Config {
     /// For how long the Lease is asked for.
     pub lease: Duration,
     /// Per document, the highest epoch and version that this broker has ever seen: anything older was rolled back.
-    pub floor: BTreeMap<DocumentId, (ControllerEpoch, u64)>,
+    pub floor: Vector,
+    /// What most brokers leave as it is.
+    pub tuning: Tuning,
+}
+
+/// Settings of a controller that have good defaults.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tuning {
+    /// How much may be written; without it, as much as there is to write.
+    pub writes: Option<WriteBudget>,
+    /// Which rules are kept: all of them, but in tests.
+    pub rules: Rules,
 }
 
 /// What happened.
@@ -94,7 +134,57 @@ pub enum Event {
     },
     /// Somebody asks.
     Ask(RequestId, Request),
-    /// A time that was asked for has come.
+    /// A broker's sign of life, also while this process does not decide: it may soon.
+    Heartbeat {
+        /// The broker.
+        broker: BrokerId,
+        /// Its run.
+        incarnation: Incarnation,
+        /// It is about to stop, and should lead nothing.
+        draining: bool,
+    },
+    /// A broker's stream is closed.
+    StreamClosed {
+        /// The broker.
+        broker: BrokerId,
+        /// The run whose stream it was.
+        incarnation: Incarnation,
+        /// Another connection to it was refused.
+        refused: bool,
+    },
+    /// A broker stops, in good order: nothing need be waited for.
+    Left {
+        /// The broker.
+        broker: BrokerId,
+        /// Its run.
+        incarnation: Incarnation,
+    },
+    /// A broker connected, and says what it stands on and which metadata it has seen.
+    Presented(Presentation),
+    /// What a silent controller had told others: how long ago it heard each broker.
+    HandedOver(BTreeMap<BrokerId, Duration>),
+    /// This broker has seen the root of the controller of that epoch, which counts these brokers.
+    Followed {
+        /// The controller's epoch.
+        epoch: ControllerEpoch,
+        /// The registered brokers.
+        registered: BTreeSet<BrokerId>,
+    },
+    /// A broker, this one perhaps, has not heard the controller of that epoch for as long as makes a broker dead.
+    ControllerSilent {
+        /// Who says so.
+        broker: BrokerId,
+        /// Which controller.
+        epoch: ControllerEpoch,
+        /// How long ago each broker was heard, the controller's broker included, as far as it was told and knows.
+        ages: BTreeMap<BrokerId, Duration>,
+    },
+    /// A broker that said so has heard it since.
+    ControllerHeard {
+        /// Who says so.
+        broker: BrokerId,
+    },
+    /// A time that was asked for has come. Whatever arrived before it is to be delivered before it.
     Tick,
 }
 
@@ -166,6 +256,8 @@ pub enum Phase {
     ClaimingRoot,
     /// It reads and claims every shard.
     ClaimingShards,
+    /// It owns all, and waits to hear from half of the registered brokers that nothing was rolled back.
+    GatheringVectors,
     /// It owns all, and decides.
     Acting,
     /// Something is wrong that a person has to look at.
@@ -194,6 +286,12 @@ pub struct Machine {
     image: Image,
     /// The file's values under the run-time ones of the latest root.
     broker: BrokerConfig,
+    liveness: Liveness,
+    vectors: Vectors,
+    bucket: Bucket,
+    preemption: Preemption,
+    growth: ShardGrowth,
+    rebalance_at: Option<Instant>,
     reads: u64,
     depositions: u32,
 }
@@ -219,6 +317,12 @@ impl Machine {
             pending: BTreeMap::new(),
             image: Image::empty(config.cluster),
             broker: config.broker.clone(),
+            liveness: Liveness::default(),
+            vectors: Vectors::new(config.floor.clone()),
+            bucket: Bucket::new(config.tuning.writes),
+            preemption: Preemption::default(),
+            growth: ShardGrowth::default(),
+            rebalance_at: None,
             reads: 0,
             depositions: 0,
             config,
@@ -235,6 +339,24 @@ impl Machine {
         &self.image
     }
 
+    /// Bytes of documents written so far, before compression, and how often a write was held back by the budget.
+    pub fn write_counts(&self) -> (u64, u64) {
+        self.bucket.counts()
+    }
+
+    /// How long ago each broker was heard. Brokers are told, so that a successor can be handed it.
+    pub fn ages(&self, now: Instant) -> BTreeMap<BrokerId, Duration> {
+        self.liveness.ages(now)
+    }
+
+    /// The documents as they are committed, once this process decides: what other brokers are sent.
+    pub fn documents(&self) -> impl Iterator<Item = Document> {
+        let acting = self.phase == Phase::Acting;
+        let root = self.root.committed().filter(|_| acting).cloned().map(Document::Root);
+        let shards = self.shards.iter().filter(move |_| acting).filter_map(|slot| slot.committed().cloned());
+        root.into_iter().chain(shards.map(Document::Shard))
+    }
+
     /// Takes one event; what has to be done is added to `out`.
     pub fn step(&mut self, now: Instant, event: Event, out: &mut Effects) {
         if self.phase == Phase::Halted {
@@ -248,10 +370,26 @@ impl Machine {
             Event::Lease(seen) => self.on_lease(now, seen, out),
             Event::Read { document, token, outcome } => self.on_read(now, document, token, outcome, out),
             Event::Wrote { document, write, outcome } => self.on_wrote(now, document, write, outcome, out),
-            Event::Ask(id, request) => self.on_ask(id, request, out),
+            Event::Ask(id, request) => self.on_ask(now, id, request, out),
+            Event::Heartbeat { broker, incarnation, draining } => {
+                self.on_heartbeat(now, broker, incarnation, draining);
+            }
+            Event::StreamClosed { broker, incarnation, refused } => {
+                self.liveness.on_closed(now, broker, incarnation, refused);
+            }
+            Event::Left { broker, incarnation } => self.on_left(now, broker, incarnation),
+            Event::Presented(presentation) => self.on_presented(now, presentation, out),
+            Event::HandedOver(ages) => self.on_handed_over(now, &ages),
+            Event::Followed { epoch, registered } => self.preemption.follow(epoch, registered),
+            Event::ControllerSilent { broker, epoch, ages } => {
+                self.on_controller_silent(now, broker, epoch, &ages, out);
+            }
+            Event::ControllerHeard { broker } => self.on_controller_heard(broker),
             Event::Tick => self.on_tick(now, out),
         }
-        self.launch_staged(out);
+        self.verify_seen(out);
+        self.grow(now, out);
+        self.launch_staged(now, out);
         self.check();
     }
 
@@ -266,6 +404,7 @@ impl Machine {
 
     fn on_tick(&mut self, now: Instant, out: &mut Effects) {
         self.lease.on_tick(now, out);
+        self.preempt_when_due(now, out);
         if matches!(self.phase, Phase::Backoff(until) if until <= now) {
             self.phase = Phase::Waiting;
             if self.lease.is_held() {
@@ -273,41 +412,27 @@ impl Machine {
             }
         }
         self.retry_due(now, out);
-    }
-
-    fn on_ask(&mut self, id: RequestId, request: Request, out: &mut Effects) {
-        if self.phase != Phase::Acting {
-            out.push(Effect::Answer(id, request.refused()));
-            return;
-        }
-        let refused = request.refused();
-        let mut work = Work { id, consulted: BTreeSet::new() };
-        let answer = match request {
-            Request::CreateTopics { topics, validate_only } => {
-                Answer::CreateTopics(self.create_topics(&mut work, topics, validate_only))
-            }
-            Request::DeleteTopics { topics } => Answer::DeleteTopics(self.delete_topics(&mut work, &topics)),
-            Request::CreatePartitions { topics, validate_only } => {
-                Answer::CreatePartitions(self.create_partitions(&mut work, &topics, validate_only))
-            }
-            Request::AlterConfigs { resources, validate_only } => {
-                Answer::AlterConfigs(self.alter_configs(&mut work, &resources, validate_only))
-            }
-            Request::AllocateProducerIds => Answer::AllocateProducerIds(Ok(self.allocate_producer_ids(&mut work))),
-            Request::Register(registration) => Answer::Register(self.register(&mut work, registration)),
-            Request::Admit { broker, incarnation } => Answer::Admit(self.admit(&mut work, broker, incarnation)),
-            Request::ReplicasDeleted { broker, topics } => {
-                self.replicas_deleted(&mut work, broker, &topics);
-                Answer::ReplicasDeleted(Ok(()))
-            }
-        };
-        self.answer_when_durable(work, answer, refused, out);
+        self.look_at_clocks(now, out);
+        self.rebalance_when_due(now);
     }
 }
 
 /// A request while it is worked on: whatever documents it looked at have to be durable before it is answered.
 #[derive(Debug)]
 struct Work {
-    id: RequestId,
+    /// Whom to answer; nobody, when the controller acts by itself.
+    id: Option<RequestId>,
     consulted: BTreeSet<DocumentId>,
+    urgency: Urgency,
+}
+
+impl Work {
+    fn of(id: RequestId, urgency: Urgency) -> Self {
+        Self { id: Some(id), consulted: BTreeSet::new(), urgency }
+    }
+
+    /// Something that the controller does by itself.
+    fn internal(urgency: Urgency) -> Self {
+        Self { id: None, consulted: BTreeSet::new(), urgency }
+    }
 }

@@ -10,6 +10,7 @@ pub mod group;
 pub mod limits;
 pub mod metadata;
 pub mod producer;
+pub mod replica;
 pub mod table;
 pub mod topic_name;
 pub mod types;

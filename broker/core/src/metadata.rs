@@ -47,8 +47,29 @@ pub struct Broker {
     pub fenced: bool,
 }
 
-/// One partition: who holds it, who leads it, and in which terms.
+/// A partition on its way from some brokers to others. Until every target is in sync it is held by both (L3).
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reassignment {
+    /// Who held it before, preferred leader first; who holds it again if this is cancelled.
+    pub origin: Vec<BrokerId>,
+    /// Who shall hold it, preferred leader first.
+    pub target: Vec<BrokerId>,
+}
+
+impl Reassignment {
+    /// Who gets a replica.
+    pub fn adding(&self) -> impl Iterator<Item = BrokerId> {
+        self.target.iter().copied().filter(|id| !self.origin.contains(id))
+    }
+
+    /// Who loses its replica in the end.
+    pub fn removing(&self) -> impl Iterator<Item = BrokerId> {
+        self.origin.iter().copied().filter(|id| !self.target.contains(id))
+    }
+}
+
+/// One partition: who holds it, who leads it, and in which terms.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Partition {
     /// Who leads; `None` while nobody may.
     pub leader: Option<BrokerId>,
@@ -56,12 +77,17 @@ pub struct Partition {
     pub leader_epoch: LeaderEpoch,
     /// Version of this entry.
     pub partition_epoch: PartitionEpoch,
-    /// Who holds a replica, preferred leader first.
+    /// Who holds a replica, preferred leader first; while it is reassigned, those that are added come last.
     pub replicas: Vec<BrokerId>,
     /// Which of them are in sync.
     pub isr: Vec<BrokerId>,
     /// Which of them, outside the ISR, may still be elected (KIP-966).
     pub elr: Vec<BrokerId>,
+    /// Which of them were in the ISR or eligible when their disk stopped being theirs: the best choice when a topic
+    /// allows unclean election, and never elected otherwise.
+    pub last_known_elr: Vec<BrokerId>,
+    /// Where it is moving, if it is.
+    pub reassignment: Option<Reassignment>,
 }
 
 /// One topic.

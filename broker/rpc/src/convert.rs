@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_core::controller::{Header, Member, Root, SessionId, Shard, WriteId};
-use ottla_core::metadata::{Broker, Endpoint, Partition, Tombstone, Topic};
+use ottla_core::controller::{FeatureRange, Header, Member, Root, SessionId, Shard, WriteId};
+use ottla_core::metadata::{Broker, Endpoint, Partition, Reassignment, Tombstone, Topic};
 use ottla_core::topic_name::is_internal;
 use ottla_core::types::{
     BrokerId, ClusterId, ControllerEpoch, DirectoryId, Incarnation, LeaderEpoch, PartitionEpoch, ProducerId, TopicId,
@@ -23,6 +23,10 @@ fn missing(what: &str) -> DecodeError {
 
 fn numbers(ids: &[BrokerId]) -> Vec<i32> {
     ids.iter().map(|id| id.get()).collect()
+}
+
+fn runs(runs: BTreeMap<i32, i64>) -> BTreeMap<BrokerId, Incarnation> {
+    runs.into_iter().map(|(broker, run)| (BrokerId::new(broker), Incarnation::new(run))).collect()
 }
 
 fn brokers(ids: Vec<i32>) -> Vec<BrokerId> {
@@ -71,6 +75,7 @@ impl From<&Root> for pb::Root {
             feature_level: root.feature_level,
             broker_defaults: root.broker_defaults.clone(),
             broker_configs: root.broker_configs.iter().map(config).collect(),
+            retired: root.retired.iter().map(|(broker, run)| (broker.get(), run.get())).collect(),
         }
     }
 }
@@ -92,6 +97,7 @@ impl TryFrom<pb::Root> for Root {
             feature_level: root.feature_level,
             broker_defaults: root.broker_defaults,
             broker_configs: configs.collect(),
+            retired: runs(root.retired),
         })
     }
 }
@@ -112,6 +118,8 @@ impl From<&Member> for pb::Member {
             endpoints: broker.endpoints.iter().map(endpoint).collect(),
             fenced: broker.fenced,
             admitted_from: member.admitted_from.map(Incarnation::get),
+            feature_min: member.features.min,
+            feature_max: member.features.max,
         }
     }
 }
@@ -133,7 +141,9 @@ impl TryFrom<pb::Member> for Member {
             endpoints: member.endpoints.into_iter().map(endpoint).collect::<Result<_, DecodeError>>()?,
             fenced: member.fenced,
         };
-        Ok(Self { broker, admitted_from: member.admitted_from.map(Incarnation::new) })
+        // The first Ottla did not say; it could run at level 1.
+        let features = FeatureRange { min: member.feature_min.max(1), max: member.feature_max.max(1) };
+        Ok(Self { broker, admitted_from: member.admitted_from.map(Incarnation::new), features })
     }
 }
 
@@ -164,13 +174,12 @@ impl TryFrom<pb::TopicShard> for Shard {
             let holders = brokers(tombstone.holders).into_iter().collect();
             Ok((id, Tombstone { name: tombstone.name, holders }))
         };
-        let runs = shard.runs.into_iter().map(|(broker, run)| (BrokerId::new(broker), Incarnation::new(run)));
         Ok(Self {
             header: shard.header.ok_or_else(|| missing("header"))?.try_into()?,
             index: shard.index,
             topics: shard.topics.into_iter().map(topic).collect::<Result<_, DecodeError>>()?,
             tombstones: shard.tombstones.into_iter().map(tombstone).collect::<Result<_, DecodeError>>()?,
-            runs: runs.collect(),
+            runs: runs(shard.runs),
         })
     }
 }
@@ -184,6 +193,11 @@ impl From<&Topic> for pb::Topic {
             replicas: numbers(&partition.replicas),
             isr: numbers(&partition.isr),
             elr: numbers(&partition.elr),
+            last_known_elr: numbers(&partition.last_known_elr),
+            reassignment: partition
+                .reassignment
+                .as_ref()
+                .map(|moving| pb::Reassignment { origin: numbers(&moving.origin), target: numbers(&moving.target) }),
         };
         Self {
             name: topic.name.clone(),
@@ -205,6 +219,10 @@ impl TryFrom<pb::Topic> for Topic {
             replicas: brokers(partition.replicas),
             isr: brokers(partition.isr),
             elr: brokers(partition.elr),
+            last_known_elr: brokers(partition.last_known_elr),
+            reassignment: partition
+                .reassignment
+                .map(|moving| Reassignment { origin: brokers(moving.origin), target: brokers(moving.target) }),
         };
         if topic.name.is_empty() {
             return Err(missing("name of a topic"));

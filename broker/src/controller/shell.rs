@@ -265,10 +265,14 @@ impl Shell {
         if writes.is_empty() {
             return;
         }
+        let expected = |write: &Write| match write.expected.is_absent() {
+            true => Expected::Absent,
+            false => Expected::At(write.expected.clone()),
+        };
         let put = |write: &Write| Put {
             name: write.content.id().to_string(),
             content: ottla_rpc::encode(&write.content),
-            expected: Expected::At(write.expected.clone()),
+            expected: expected(write),
         };
         let puts: Vec<Put> = writes.iter().map(put).collect();
         let contents: Vec<_> = puts.iter().map(|put| put.content.clone()).collect();

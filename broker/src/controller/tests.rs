@@ -59,6 +59,7 @@ impl Ground {
             directory: DirectoryId::from_bytes([6; 16]),
             recorded: *self.recorded.lock().expect("no panic"),
             coordination: Arc::clone(&self.coordination),
+            created_elsewhere: None,
             copies: Copies::open(Arc::clone(&self.disk) as Arc<dyn Disk>, CLUSTER)?,
             site: Box::new(seen.clone()),
             clock: Clock,

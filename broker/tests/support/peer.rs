@@ -18,8 +18,8 @@ use tokio::time::timeout;
 /// Nothing in these tests takes this long unless it is broken.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Starts a broker on `directory` with any free ports and `extra` keys.
-pub(crate) async fn start(directory: &Path, extra: &[(&str, &str)]) -> Running {
+/// Any free ports, and `extra` keys.
+pub(crate) fn configured(directory: &Path, extra: &[(&str, &str)]) -> Config {
     let mut values = std::collections::BTreeMap::from([
         ("listeners".to_owned(), "PLAINTEXT://127.0.0.1:0".to_owned()),
         ("ottla.http.listener".to_owned(), "127.0.0.1:0".to_owned()),
@@ -29,7 +29,12 @@ pub(crate) async fn start(directory: &Path, extra: &[(&str, &str)]) -> Running {
     values.extend(extra.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     let (config, unknown) = Config::new(values).expect("the configuration of a test is valid");
     assert!(unknown.is_empty(), "{unknown:?}");
-    Running::start(config).await.expect("the broker starts")
+    config
+}
+
+/// Starts a broker on `directory` with any free ports and `extra` keys.
+pub(crate) async fn start(directory: &Path, extra: &[(&str, &str)]) -> Running {
+    Running::start(configured(directory, extra)).await.expect("the broker starts")
 }
 
 /// Where the broker's first listener is bound.

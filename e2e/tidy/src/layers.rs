@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ottla-state", &["ottla-core", "ottla-wire"]),
     ("ottla-rpc", &["ottla-core", "ottla-wire"]),
     ("ottla-coordination", &["ottla-core", "ottla-crds"]),
+    ("ottla-sim", &["ottla-core", "ottla-wire"]),
     ("ottla-broker", &["ottla-wire", "ottla-core", "ottla-log", "ottla-state", "ottla-coordination", "ottla-rpc"]),
     ("ottla-client", &["ottla-core", "ottla-wire"]),
     ("ottla-cli", &["ottla-client", "ottla-rpc", "ottla-crds", "ottla-log", "ottla-core", "ottla-wire", "ottla-dev"]),

@@ -55,6 +55,12 @@ broker_keys! {
         "The data directory, when log.dirs is not set.";
     OTTLA_HTTP_LISTENER "ottla.http.listener" Kind::Text, Some(":9644"), Now, ReadOnly,
         "Where /metrics, /livez and /readyz are served, as host:port. Empty: nowhere.";
+    OTTLA_KUBERNETES_CLUSTER "ottla.kubernetes.cluster" Kind::Text, None, Now, ReadOnly,
+        "Keep the cluster's metadata in Kubernetes, under this name, instead of in the data directory.";
+    OTTLA_KUBERNETES_NAMESPACE "ottla.kubernetes.namespace" Kind::Text, None, Now, ReadOnly,
+        "The namespace of that metadata. Not set: the pod's own, or the one of the kubeconfig's context.";
+    OTTLA_KUBERNETES_KUBECONFIG "ottla.kubernetes.kubeconfig" Kind::Text, None, Now, ReadOnly,
+        "How to reach the API server. Not set: as KUBECONFIG or ~/.kube/config say, else as a pod does.";
     OTTLA_LOG_FORMAT "ottla.log.format" Kind::OneOf(&["text", "json"]), Some("text"), Now, ReadOnly,
         "How the broker writes its own log: for people or for machines.";
     OTTLA_LOG_LEVEL "ottla.log.level" Kind::LogFilter, Some("info"), Now, PerBroker,

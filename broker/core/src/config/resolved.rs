@@ -173,6 +173,26 @@ impl TopicConfig {
     }
 }
 
+/// The few configs by which the controller judges a topic's replicas, read without reading the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaConfig {
+    /// `min.insync.replicas`
+    pub min_insync_replicas: i32,
+    /// `unclean.leader.election.enable`
+    pub unclean_leader_election_enable: bool,
+}
+
+impl ReplicaConfig {
+    /// What `explicit`, set on a topic, comes to on a broker that runs with `broker`.
+    pub fn resolve(explicit: &ExplicitConfig, broker: &BrokerConfig) -> Self {
+        let read = Reader { explicit, broker };
+        Self {
+            min_insync_replicas: read.int(&topic::MIN_INSYNC_REPLICAS),
+            unclean_leader_election_enable: read.boolean(&topic::UNCLEAN_LEADER_ELECTION_ENABLE),
+        }
+    }
+}
+
 impl Default for TopicConfig {
     /// A topic on which nothing is set, on a broker on which nothing is set.
     fn default() -> Self {

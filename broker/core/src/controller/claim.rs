@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use super::slot::{Content, Settled, Slot};
 use super::{
     Document, DocumentId, Effect, Effects, Halt, Header, Machine, Phase, RETRY, ReadOutcome, Revision, Root, Shard,
-    ShardId, producer_ids,
+    ShardId, document, producer_ids,
 };
 use crate::metadata::Image;
 use crate::types::ControllerEpoch;
 
 impl Machine {
     pub(super) fn begin_claim(&mut self, out: &mut Effects) {
+        self.vectors.begin_claim();
         self.phase = Phase::ClaimingRoot;
         self.root = Slot::new();
         self.shards.clear();
@@ -28,6 +29,7 @@ impl Machine {
         self.phase = next;
         self.root = Slot::new();
         self.shards.clear();
+        self.abandon_growth(out);
         for (id, pending) in std::mem::take(&mut self.pending) {
             out.push(Effect::Answer(id, pending.refused));
         }
@@ -70,7 +72,11 @@ impl Machine {
     }
 
     pub(super) fn shard_slot(&mut self, shard: ShardId) -> Option<&mut Slot<Shard>> {
-        self.shards.get_mut(usize::try_from(shard.0).ok()?)
+        let at = usize::try_from(shard.0).ok()?;
+        match at.checked_sub(self.shards.len()) {
+            Some(beyond) => self.growth.slot(beyond),
+            None => self.shards.get_mut(at),
+        }
     }
 
     pub(super) fn on_read(
@@ -98,6 +104,7 @@ impl Machine {
         }
         match outcome {
             ReadOutcome::Found(content, revision) => self.on_found(now, document, &content, revision, out),
+            ReadOutcome::Missing if self.is_being_made(document) => self.make_shard(now, document, out),
             ReadOutcome::Missing => self.halt(Halt::Missing(document.to_string()), out),
             ReadOutcome::Unreadable(reason) => {
                 self.halt(Halt::Unreadable { document: document.to_string(), reason }, out);
@@ -117,6 +124,8 @@ impl Machine {
             return;
         }
         match content {
+            Document::Root(_) if self.is_as_committed(id, content.header()) => self.on_root_unchanged(out),
+            Document::Shard(_) if self.is_as_committed(id, content.header()) => {}
             Document::Root(root) => self.on_root_found(now, root, revision, out),
             Document::Shard(shard) => self.on_shard_found(now, shard, revision, out),
         }
@@ -128,17 +137,9 @@ impl Machine {
             let document = id.to_string();
             return Err(Halt::OtherCluster { document, got: header.cluster, expected: self.config.cluster });
         }
-        let own = match id {
-            DocumentId::Root => self.root.committed().map(|root| root.header()),
-            DocumentId::Shard(shard) => usize::try_from(shard.0)
-                .ok()
-                .and_then(|at| self.shards.get(at))
-                .and_then(|slot| slot.committed())
-                .map(|shard| shard.header()),
-        };
-        let written = own.map(|header| (header.epoch, header.version));
-        let seen = written.max(self.config.floor.get(&id).copied());
-        match seen {
+        let written = self.owned_header(id).map(|header| (header.epoch, header.version));
+        let floor = self.vectors.floor(id).filter(|_| self.config.tuning.rules.rolled_back_metadata_stops);
+        match written.max(floor) {
             Some(seen) if (header.epoch, header.version) < seen => Err(Halt::RolledBack {
                 document: id.to_string(),
                 epoch: header.epoch.get(),
@@ -150,10 +151,29 @@ impl Machine {
         }
     }
 
+    /// Whether a document was read exactly as this process left it, and nothing of it is under way.
+    fn is_as_committed(&self, id: DocumentId, header: &Header) -> bool {
+        let settled = match id {
+            DocumentId::Root => self.root.in_flight().is_none(),
+            DocumentId::Shard(ShardId(shard)) => {
+                let slot = usize::try_from(shard).ok().and_then(|at| self.shards.get(at));
+                slot.is_some_and(|slot| slot.in_flight().is_none())
+            }
+        };
+        settled && self.owned_header(id) == Some(header)
+    }
+
+    /// The root was read again because somebody has seen a shard that it does not count. It still does not.
+    fn on_root_unchanged(&mut self, out: &mut Effects) {
+        if let Some(shard) = self.uncounted_shard() {
+            self.halt(Halt::Missing(shard.to_string()), out);
+        }
+    }
+
     fn on_root_found(&mut self, now: Instant, root: &Arc<Root>, revision: Revision, out: &mut Effects) {
         if self.root.in_flight().is_some() {
             match self.root.settle(root, revision.clone()) {
-                Settled::Done(waiters) => return self.on_root_committed(waiters, out),
+                Settled::Done(waiters) => return self.on_root_committed(now, waiters, out),
                 Settled::NotYet => return self.resend(now, DocumentId::Root, out),
                 Settled::Other => {}
             }
@@ -161,7 +181,10 @@ impl Machine {
             if self.phase != Phase::ClaimingRoot || root.header.epoch >= self.owner.epoch {
                 return self.deposed(now, out);
             }
+        } else if self.phase != Phase::ClaimingRoot {
+            return self.deposed(now, out);
         }
+        self.vectors.claimed(DocumentId::Root, &root.header);
         self.owner.epoch = ControllerEpoch::new(root.header.epoch.get().saturating_add(1));
         let mut claimed = (**root).clone();
         claimed.next_producer_id = producer_ids::skipped(claimed.next_producer_id);
@@ -171,11 +194,14 @@ impl Machine {
 
     fn on_shard_found(&mut self, now: Instant, shard: &Arc<Shard>, revision: Revision, out: &mut Effects) {
         let id = shard.id();
-        let (epoch, claiming) = (self.owner.epoch, self.phase == Phase::ClaimingShards);
+        let making = self.is_being_made(id);
+        let (epoch, claiming) = (self.owner.epoch, self.phase == Phase::ClaimingShards || making);
         let Some(slot) = self.shard_slot(ShardId(shard.index)) else { return };
         if slot.in_flight().is_some() {
             match slot.settle(shard, revision.clone()) {
-                Settled::Done(waiters) => return self.on_shard_committed(ShardId(shard.index), None, waiters, out),
+                Settled::Done(waiters) => {
+                    return self.on_shard_committed(now, ShardId(shard.index), None, waiters, out);
+                }
                 Settled::NotYet => return self.resend(now, id, out),
                 Settled::Other => {}
             }
@@ -184,33 +210,87 @@ impl Machine {
         if !claiming || shard.header.epoch >= epoch {
             return self.deposed(now, out);
         }
-        let at = usize::try_from(shard.index).expect("the slot exists");
-        let write = self.shards[at].claim((**shard).clone(), revision, &mut self.owner);
-        out.push(Effect::Write(write));
+        let mut content = (**shard).clone();
+        if making {
+            // Whoever began it before us did not come to count it.
+            self.split_off(ShardId(shard.index), &mut content);
+        } else {
+            self.vectors.claimed(id, &shard.header);
+        }
+        self.write_claim(content, revision, out);
+    }
+
+    fn write_claim(&mut self, content: Shard, revision: Revision, out: &mut Effects) {
+        let shard = ShardId(content.index);
+        // Not through `shard_slot`, which borrows the owner too.
+        let at = usize::try_from(shard.0).expect("a shard's index fits");
+        let slot = match at.checked_sub(self.shards.len()) {
+            Some(beyond) => self.growth.slot(beyond),
+            None => self.shards.get_mut(at),
+        };
+        if let Some(slot) = slot {
+            let write = slot.claim(content, revision, &mut self.owner);
+            self.bucket.spend(write.content.weight());
+            out.push(Effect::Write(write));
+        }
+    }
+
+    /// Whether the document is a shard that is being made, and not counted yet.
+    fn is_being_made(&mut self, id: DocumentId) -> bool {
+        match id {
+            DocumentId::Root => false,
+            DocumentId::Shard(shard) => {
+                let beyond = usize::try_from(shard.0).is_ok_and(|at| at >= self.shards.len());
+                beyond && self.shard_slot(shard).is_some()
+            }
+        }
+    }
+
+    /// A shard that nobody has begun to make.
+    fn make_shard(&mut self, now: Instant, id: DocumentId, out: &mut Effects) {
+        let DocumentId::Shard(shard) = id else { return };
+        if self.shard_slot(shard).is_some_and(|slot| slot.in_flight().is_some()) {
+            return self.resend(now, id, out);
+        }
+        let header = Header { cluster: self.config.cluster, ..Header::default() };
+        let mut content = Shard { header, index: shard.0, ..Shard::default() };
+        self.split_off(shard, &mut content);
+        self.write_claim(content, Revision::ABSENT, out);
     }
 
     /// The root is ours: its count of shards says what else there is to claim.
-    pub(super) fn on_root_claimed(&mut self, out: &mut Effects) {
+    pub(super) fn on_root_claimed(&mut self, now: Instant, out: &mut Effects) {
         let count = self.root.committed().map_or(0, |root| root.shard_count);
         self.phase = Phase::ClaimingShards;
         self.shards = (0..count).map(|_| Slot::new()).collect();
         for shard in 0..count {
             self.read(DocumentId::Shard(ShardId(shard)), out);
         }
-        self.act_if_all_claimed(out);
+        self.act_if_all_claimed(now, out);
     }
 
-    pub(super) fn act_if_all_claimed(&mut self, out: &mut Effects) {
+    pub(super) fn act_if_all_claimed(&mut self, now: Instant, out: &mut Effects) {
         if self.shards.iter().any(|slot| slot.committed().is_none()) {
             return;
         }
+        self.phase = Phase::GatheringVectors;
+        self.act_if_nothing_went_back(now, out);
+    }
+
+    /// The state to begin with is what was read while claiming (A3).
+    pub(super) fn begin_acting(&mut self, out: &mut Effects) {
         let Some(root) = self.root.committed().cloned() else { return };
         self.phase = Phase::Acting;
         let shards = || self.shards.iter().filter_map(|slot| slot.committed());
-        let tombstones = shards().flat_map(|shard| shard.tombstones.clone()).collect();
-        let image = Image::empty(self.config.cluster)
-            .with_topics(shards().flat_map(|shard| shard.topics.values().cloned()))
-            .with_tombstones(tombstones);
+        let count = root.shard_count;
+        // A topic in a shard that its name does not hash to was copied into another one.
+        let belongs = |shard: &Shard, name: &str| document::shard_of(name, count) == ShardId(shard.index);
+        let stones = shards().flat_map(|shard| shard.tombstones.iter().map(move |stone| (shard, stone)));
+        let stones = stones.filter(|(shard, (_, stone))| belongs(shard, &stone.name));
+        let tombstones = stones.map(|(_, (id, stone))| (*id, stone.clone())).collect();
+        let topics = shards().flat_map(|shard| shard.topics.values().map(move |topic| (shard, topic)));
+        let topics = topics.filter(|(shard, topic)| belongs(shard, &topic.name)).map(|(_, topic)| topic.clone());
+        let image = Image::empty(self.config.cluster).with_topics(topics).with_tombstones(tombstones);
         self.image = self.with_root(image, &root);
         self.read_broker_config();
         out.push(Effect::Publish(self.image.clone()));
@@ -243,15 +323,12 @@ impl Machine {
                 None => self.read(DocumentId::Root, out),
             }
         }
-        for at in 0..self.shards.len() {
-            if due(self.shards[at].retry_at) {
-                match self.shards[at].resend() {
-                    Some(write) => out.push(Effect::Write(write)),
-                    None => {
-                        let shard = u32::try_from(at).expect("a count of shards is a u32");
-                        self.read(DocumentId::Shard(ShardId(shard)), out);
-                    }
-                }
+        let count = u32::try_from(self.shards.len() + self.growth.slots()).expect("a count of shards is a u32");
+        for shard in (0..count).map(ShardId) {
+            let Some(slot) = self.shard_slot(shard).filter(|slot| due(slot.retry_at)) else { continue };
+            match slot.resend() {
+                Some(write) => out.push(Effect::Write(write)),
+                None => self.read(DocumentId::Shard(shard), out),
             }
         }
     }

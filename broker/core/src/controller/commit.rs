@@ -1,6 +1,6 @@
 //! Writing and what follows: commits are published, then whoever waited for them is answered.
 //!
-//! Owns the order persist, publish, answer, and the checks that every change of a partition keeps its epochs (A5).
+//! Owns the order persist, publish, answer, and the documents as requests change them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::{
     Answer, DocumentId, Effect, Effects, Machine, Pending, Phase, RequestId, Revision, Root, Shard, ShardId, Work,
     WriteId, WriteOutcome, document,
 };
-use crate::metadata::{Image, Partition, Topic};
+use crate::metadata::{Image, Topic};
 
 impl Machine {
     pub(super) fn on_wrote(
@@ -30,7 +30,7 @@ impl Machine {
             return;
         }
         match outcome {
-            WriteOutcome::Done(revision) => self.on_done(document, revision, out),
+            WriteOutcome::Done(revision) => self.on_done(now, document, revision, out),
             // A conflict may be with an earlier copy of this very write.
             WriteOutcome::Conflict | WriteOutcome::Unknown => {
                 if !self.is_reading(document) {
@@ -41,33 +41,40 @@ impl Machine {
         }
     }
 
-    fn is_reading(&mut self, document: DocumentId) -> bool {
+    pub(super) fn is_reading(&mut self, document: DocumentId) -> bool {
         match document {
             DocumentId::Root => self.root.is_reading(),
             DocumentId::Shard(shard) => self.shard_slot(shard).is_some_and(|slot| slot.is_reading()),
         }
     }
 
-    fn on_done(&mut self, document: DocumentId, revision: Revision, out: &mut Effects) {
+    pub(super) fn is_retrying(&mut self, document: DocumentId) -> bool {
+        match document {
+            DocumentId::Root => self.root.retry_at.is_some(),
+            DocumentId::Shard(shard) => self.shard_slot(shard).is_some_and(|slot| slot.retry_at.is_some()),
+        }
+    }
+
+    fn on_done(&mut self, now: Instant, document: DocumentId, revision: Revision, out: &mut Effects) {
         match document {
             DocumentId::Root => {
                 self.root.end_read();
                 let waiters = self.root.commit(revision);
-                self.on_root_committed(waiters, out);
+                self.on_root_committed(now, waiters, out);
             }
             DocumentId::Shard(shard) => {
                 let Some(slot) = self.shard_slot(shard) else { return };
                 slot.end_read();
                 let before = slot.committed().cloned();
                 let waiters = slot.commit(revision);
-                self.on_shard_committed(shard, before, waiters, out);
+                self.on_shard_committed(now, shard, before, waiters, out);
             }
         }
     }
 
-    pub(super) fn on_root_committed(&mut self, waiters: Vec<RequestId>, out: &mut Effects) {
+    pub(super) fn on_root_committed(&mut self, now: Instant, waiters: Vec<RequestId>, out: &mut Effects) {
         if self.phase == Phase::ClaimingRoot {
-            return self.on_root_claimed(out);
+            return self.on_root_claimed(now, out);
         }
         let Some(root) = self.root.committed().cloned() else { return };
         self.image = self.with_root(self.image.clone(), &root);
@@ -77,15 +84,21 @@ impl Machine {
 
     pub(super) fn on_shard_committed(
         &mut self,
+        now: Instant,
         shard: ShardId,
         before: Option<Arc<Shard>>,
         waiters: Vec<RequestId>,
         out: &mut Effects,
     ) {
         if self.phase == Phase::ClaimingShards {
-            return self.act_if_all_claimed(out);
+            return self.act_if_all_claimed(now, out);
         }
         let Some(after) = self.shard_slot(shard).and_then(|slot| slot.committed().cloned()) else { return };
+        if usize::try_from(shard.0).is_ok_and(|at| at >= self.shards.len()) {
+            // A copy that is not counted yet concerns nobody.
+            return;
+        }
+        self.growth.on_written(after.weight(), self.shards.len());
         self.publish_shard(before.as_deref(), &after, out);
         self.answer_waiters(DocumentId::Shard(shard), &waiters, out);
     }
@@ -99,9 +112,13 @@ impl Machine {
             None => self.image.topic(name),
         };
         let same = |topic: &Arc<Topic>| known(&topic.name).is_some_and(|known| Arc::ptr_eq(known, topic));
-        let changed: Vec<_> = after.topics.values().filter(|topic| !same(topic)).cloned().collect();
+        let changed = after.topics.values().filter(|topic| mine(&topic.name) && !same(topic));
+        let changed: Vec<_> = changed.cloned().collect();
         let gone: Vec<String> = match before {
-            Some(before) => before.topics.keys().filter(|name| !after.topics.contains_key(*name)).cloned().collect(),
+            Some(before) => {
+                let held = before.topics.keys().filter(|name| mine(name));
+                held.filter(|name| !after.topics.contains_key(*name)).cloned().collect()
+            }
             None => {
                 let held = self.image.topics().keys().filter(|name| mine(name));
                 held.filter(|name| !after.topics.contains_key(*name)).cloned().collect()
@@ -113,7 +130,10 @@ impl Machine {
         }
         if before.is_none_or(|before| before.tombstones != after.tombstones) {
             let all = self.shards.iter().filter_map(|slot| slot.committed());
-            image = image.with_tombstones(all.flat_map(|shard| shard.tombstones.clone()).collect());
+            let belongs = |shard: &Shard, name: &str| document::shard_of(name, shard_count) == ShardId(shard.index);
+            let stones = all.flat_map(|shard| shard.tombstones.iter().map(move |stone| (shard, stone)));
+            let stones = stones.filter(|(shard, (_, stone))| belongs(shard, &stone.name));
+            image = image.with_tombstones(stones.map(|(_, (id, stone))| (*id, stone.clone())).collect());
         }
         self.image = image;
         out.push(Effect::Publish(self.image.clone()));
@@ -136,7 +156,7 @@ impl Machine {
     }
 
     pub(super) fn answer_when_durable(&mut self, work: Work, answer: Answer, refused: Answer, out: &mut Effects) {
-        let id = work.id;
+        let Some(id) = work.id else { return };
         let mut waits_for = work.consulted;
         waits_for.retain(|document| match document {
             DocumentId::Root => self.root.wait(id),
@@ -164,19 +184,39 @@ impl Machine {
         }
     }
 
-    pub(super) fn launch_staged(&mut self, out: &mut Effects) {
+    /// Begins the writes of what is staged, the most urgent first, as far as the budget goes.
+    pub(super) fn launch_staged(&mut self, now: Instant, out: &mut Effects) {
         if self.phase != Phase::Acting {
             return;
         }
-        let root = self.root.launch(&mut self.owner);
-        let shards = self.shards.iter_mut().filter_map(|slot| slot.launch(&mut self.owner));
-        out.extend(root.into_iter().chain(shards).map(Effect::Write));
+        let root = self.root.wants_to_write().map(|urgency| (urgency, DocumentId::Root));
+        let ids = self.shard_ids().zip(&self.shards);
+        let shards = ids.filter_map(|(id, slot)| Some((slot.wants_to_write()?, DocumentId::Shard(id))));
+        let mut wanted: Vec<_> = root.into_iter().chain(shards).collect();
+        wanted.sort_unstable();
+        for (urgency, document) in wanted {
+            if let Err(at) = self.bucket.check(now, urgency) {
+                out.push(Effect::WakeAt(at));
+                return;
+            }
+            let write = match document {
+                DocumentId::Root => self.root.launch(&mut self.owner),
+                DocumentId::Shard(ShardId(shard)) => {
+                    let at = usize::try_from(shard).expect("a shard's index fits");
+                    self.shards[at].launch(&mut self.owner)
+                }
+            };
+            if let Some(write) = write {
+                self.bucket.spend(write.content.weight());
+                out.push(Effect::Write(write));
+            }
+        }
     }
 
     /// The documents as requests change them.
     pub(super) fn root_for(&mut self, work: &mut Work) -> &mut Root {
         work.consulted.insert(DocumentId::Root);
-        self.root.edit(work.id).expect("a controller that acts has read the root")
+        self.root.edit(work.id, work.urgency).expect("a controller that acts has read the root")
     }
 
     pub(super) fn latest_root(&self, work: &mut Work) -> &Arc<Root> {
@@ -187,7 +227,7 @@ impl Machine {
     pub(super) fn shard_for(&mut self, work: &mut Work, shard: ShardId) -> &mut Shard {
         work.consulted.insert(DocumentId::Shard(shard));
         let slot = self.shard_slot(shard).expect("there is a slot for every shard of the root");
-        slot.edit(work.id).expect("a controller that acts has read every shard")
+        slot.edit(work.id, work.urgency).expect("a controller that acts has read every shard")
     }
 
     pub(super) fn latest_shard(&self, work: &mut Work, shard: ShardId) -> &Arc<Shard> {
@@ -218,16 +258,4 @@ impl Machine {
             assert!(slot.committed().is_some_and(|shard| owned(shard.header())), "A3: acting without a shard");
         }
     }
-}
-
-/// Changes one partition: whatever `change` does, the partition epoch grows by one, and no epoch falls (A5).
-pub(super) fn change_partition(partition: &mut Partition, change: impl FnOnce(&mut Partition)) {
-    let (leader_epoch, partition_epoch) = (partition.leader_epoch, partition.partition_epoch);
-    change(partition);
-    assert!(partition.leader_epoch >= leader_epoch, "A5: a leader epoch never falls");
-    assert!(
-        partition.leader.is_none_or(|leader| partition.isr.contains(&leader)),
-        "a leader is in its own in-sync set"
-    );
-    partition.partition_epoch = partition_epoch.get().saturating_add(1).into();
 }

@@ -6,10 +6,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::commit::change_partition;
 use super::error::{AlterConfigError, InvalidRequest};
 use super::{ConfigChange, ConfigTarget, Machine, Work};
-use crate::config::{self, ConfigError, TopicConfig};
+use crate::config::{self, ConfigError, ReplicaConfig};
 use crate::metadata::ExplicitConfig;
 use crate::types::BrokerId;
 
@@ -57,14 +56,16 @@ impl Machine {
         if validate_only || next == topic.config {
             return Ok(());
         }
-        let resolve = |explicit| TopicConfig::resolve(explicit, &self.broker, topic.internal);
-        let clears_elr = resolve(&topic.config).min_insync_replicas != resolve(&next).min_insync_replicas;
+        let minimum = |explicit| ReplicaConfig::resolve(explicit, &self.broker).min_insync_replicas;
+        let clears_elr =
+            self.config.tuning.rules.new_minimum_clears_eligible && minimum(&topic.config) != minimum(&next);
         let shard = self.shard_of(name);
         if let Some(topic) = self.shard_for(work, shard).topics.get_mut(name) {
             let topic = Arc::make_mut(topic);
             topic.config = next;
             for partition in topic.partitions.iter_mut().filter(|partition| clears_elr && !partition.elr.is_empty()) {
-                change_partition(partition, |partition| partition.elr.clear());
+                partition.elr.clear();
+                partition.partition_epoch = partition.partition_epoch.get().saturating_add(1).into();
             }
         }
         Ok(())

@@ -58,6 +58,16 @@ pub struct WriteId {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revision(pub String);
 
+impl Revision {
+    /// Of a document that does not exist: a write that expects it creates the document.
+    pub const ABSENT: Self = Self(String::new());
+
+    /// Whether a document of this revision does not exist.
+    pub fn is_absent(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// What every document carries.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Header {
@@ -80,6 +90,31 @@ impl Header {
     }
 }
 
+/// The feature levels that a binary can run at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeatureRange {
+    /// The lowest.
+    pub min: u32,
+    /// The highest.
+    pub max: u32,
+}
+
+impl FeatureRange {
+    /// What this binary can.
+    pub const SUPPORTED: Self = Self { min: 1, max: 1 };
+
+    /// Whether a cluster that was finalised at `level` can have this binary.
+    pub fn contains(self, level: u32) -> bool {
+        (self.min..=self.max).contains(&level)
+    }
+}
+
+impl Default for FeatureRange {
+    fn default() -> Self {
+        Self::SUPPORTED
+    }
+}
+
 /// A broker as the root knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -88,6 +123,8 @@ pub struct Member {
     /// While the broker has not yet confirmed that its data directory records this run: what the directory recorded
     /// when the run was allotted. A directory that still says so has never run it.
     pub admitted_from: Option<Incarnation>,
+    /// The feature levels that its binary can run at.
+    pub features: FeatureRange,
 }
 
 /// The root document.
@@ -107,6 +144,8 @@ pub struct Root {
     pub broker_defaults: ExplicitConfig,
     /// Run-time configs of single brokers.
     pub broker_configs: BTreeMap<BrokerId, ExplicitConfig>,
+    /// The last runs of brokers that were unregistered: no run of an id is ever allotted twice.
+    pub retired: BTreeMap<BrokerId, Incarnation>,
 }
 
 /// One topic shard.
@@ -148,6 +187,55 @@ impl Document {
             Self::Root(root) => &root.header,
             Self::Shard(shard) => &shard.header,
         }
+    }
+}
+
+impl Document {
+    /// About how many bytes it has before compression; never far below what it has.
+    pub fn weight(&self) -> u64 {
+        match self {
+            Self::Root(root) => root.weight(),
+            Self::Shard(shard) => shard.weight(),
+        }
+    }
+}
+
+/// Header, and what encoding adds to it.
+const HEADER_WEIGHT: usize = 80;
+
+fn config_weight(config: &ExplicitConfig) -> usize {
+    config.iter().map(|(key, value)| key.len() + value.len() + 6).sum()
+}
+
+impl Root {
+    fn weight(&self) -> u64 {
+        let member = |member: &Member| {
+            let endpoints = member.broker.endpoints.iter();
+            80 + endpoints.map(|(name, endpoint)| name.len() + endpoint.host.len() + 12).sum::<usize>()
+        };
+        let members: usize = self.members.values().map(member).sum();
+        let configs: usize = self.broker_configs.values().map(|config| config_weight(config) + 8).sum();
+        let retired = self.retired.len() * 14;
+        let weight = HEADER_WEIGHT + members + configs + config_weight(&self.broker_defaults) + retired;
+        u64::try_from(weight).unwrap_or(u64::MAX)
+    }
+}
+
+impl Shard {
+    pub(super) fn weight(&self) -> u64 {
+        let partition = |partition: &crate::metadata::Partition| {
+            let ids = partition.replicas.len() + partition.isr.len() + partition.elr.len();
+            let moving = partition.reassignment.as_ref();
+            16 + 2 * ids + 2 * moving.map_or(0, |moving| moving.origin.len() + moving.target.len() + 4)
+        };
+        let topic = |topic: &Arc<Topic>| {
+            let partitions: usize = topic.partitions.iter().map(partition).sum();
+            topic.name.len() + 28 + config_weight(&topic.config) + partitions
+        };
+        let topics: usize = self.topics.values().map(topic).sum();
+        let tombstone = |tombstone: &Tombstone| tombstone.name.len() + 2 * tombstone.holders.len() + 28;
+        let tombstones: usize = self.tombstones.values().map(tombstone).sum();
+        u64::try_from(HEADER_WEIGHT + topics + tombstones + 14 * self.runs.len()).unwrap_or(u64::MAX)
     }
 }
 

@@ -1,5 +1,13 @@
 //! Why the controller refuses: one fact each, with its numbers, and one enum per operation.
 
+mod partition;
+
+pub use partition::{
+    AlterPartitionError, BrokerRequestError, ElectLeaderError, Ineligible, InvalidIsr, LeadershipError, ReassignError,
+    StaleLeader, UnregisterError,
+};
+
+use super::document::FeatureRange;
 use crate::config::ConfigError;
 use crate::topic_name::InvalidName;
 use crate::types::{BrokerId, ClusterId, DirectoryId, Incarnation, PartitionIndex, TopicId};
@@ -236,6 +244,36 @@ pub enum RegisterError {
     /// Nobody of that id is registered.
     #[error("broker {0} is not registered")]
     Unknown(BrokerId),
+    /// A process of that id lives.
+    #[error("broker {broker} is alive as run {incarnation}: two processes cannot have one id")]
+    Alive {
+        /// The broker.
+        broker: BrokerId,
+        /// The run that lives.
+        incarnation: Incarnation,
+    },
+    /// The data directory is another broker's, or a copy of it.
+    #[error(
+        "data directory {directory} is registered by broker {holder}; broker {broker} cannot stand on a copy of it"
+    )]
+    DirectoryOfAnother {
+        /// Who presents it.
+        broker: BrokerId,
+        /// The directory.
+        directory: DirectoryId,
+        /// Whose it is.
+        holder: BrokerId,
+    },
+    /// The binary is too old or too new for the cluster.
+    #[error("broker {broker} can run at feature levels {} to {}; the cluster is finalised at {level}", .can.min, .can.max)]
+    Features {
+        /// The broker.
+        broker: BrokerId,
+        /// What it can.
+        can: FeatureRange,
+        /// What the cluster needs.
+        level: u32,
+    },
     /// Ask another broker.
     #[error(transparent)]
     NotController(#[from] NotController),

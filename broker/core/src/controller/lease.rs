@@ -139,6 +139,16 @@ impl Lease {
         self.theirs = Some(Theirs { revision, unchanged, seen_at: Some(now) });
     }
 
+    /// Takes the Lease from whoever holds it, before it has run out: others agree that the holder is silent.
+    pub(super) fn preempt(&self, out: &mut Effects) {
+        let call = match &self.theirs {
+            _ if self.is_held() => return,
+            Some(theirs) => LeaseCall::Acquire { seen: Some(theirs.revision.clone()), duration: self.duration },
+            None => LeaseCall::Observe,
+        };
+        out.push(Effect::Lease(call));
+    }
+
     fn on_failed(&mut self, now: Instant, out: &mut Effects) {
         // A time in which we saw nothing says nothing about the holder.
         if let Some(theirs) = &mut self.theirs {

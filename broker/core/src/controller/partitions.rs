@@ -27,8 +27,9 @@ impl Machine {
             let topic = topic.ok_or_else(|| CreatePartitionsError::UnknownName(growth.topic.clone()))?;
             let assigned = place(&brokers, &topic, growth, &mut made)?;
             if !validate_only {
-                let fresh = assigned.into_iter().map(|replicas| placement::new_partition(&brokers, replicas));
                 let shard = self.shard_of(&topic.name);
+                self.name_runs(work, shard, assigned.iter().flatten().copied());
+                let fresh = assigned.into_iter().map(|replicas| placement::new_partition(&brokers, replicas));
                 if let Some(topic) = self.shard_for(work, shard).topics.get_mut(&growth.topic) {
                     Arc::make_mut(topic).partitions.extend(fresh);
                 }

@@ -18,6 +18,7 @@ pub(super) fn spread(
     if replicas > brokers.len() {
         return Err(InvalidReplicationFactor::TooLarge { wanted: replicas, registered: brokers.len() });
     }
+    let brokers = &worth_placing_on(brokers, replicas);
     let order = by_turns_of_racks(brokers);
     let racks: BTreeSet<_> = brokers.values().map(|broker| broker.rack.as_deref()).collect();
     let begin = usize::try_from(seed % order.len().max(1) as u64).unwrap_or_default();
@@ -45,6 +46,14 @@ pub(super) fn spread(
         chosen
     };
     Ok((first..first + count).map(place).collect())
+}
+
+/// The unfenced brokers, if they are enough; otherwise all.
+fn worth_placing_on(brokers: &BTreeMap<BrokerId, Broker>, replicas: usize) -> BTreeMap<BrokerId, Broker> {
+    let live = || brokers.iter().filter(|(_, broker)| !broker.fenced);
+    let enough = live().count() >= replicas.max(1);
+    let chosen = brokers.iter().filter(|(_, broker)| !enough || !broker.fenced);
+    chosen.map(|(id, broker)| (*id, broker.clone())).collect()
 }
 
 /// The brokers, unfenced ones before fenced ones, neighbours in different racks as far as there are.
@@ -117,16 +126,8 @@ pub(super) fn new_partition(brokers: &BTreeMap<BrokerId, Broker>, replicas: Vec<
         // Nobody lives: whoever comes first holds as much as all others, nothing.
         isr: if isr.is_empty() { replicas.clone() } else { isr },
         replicas,
-        elr: Vec::new(),
+        ..Partition::default()
     }
-}
-
-/// Who may lead: replicas in sync first, then eligible ones, and others only if the topic allows unclean election.
-pub(super) fn elect(partition: &Partition, live: impl Fn(BrokerId) -> bool, unclean: bool) -> Option<BrokerId> {
-    let mut candidates = partition.replicas.iter().copied().filter(|&id| live(id));
-    let in_sync = candidates.clone().find(|id| partition.isr.contains(id));
-    let eligible = || candidates.clone().find(|id| partition.elr.contains(id));
-    in_sync.or_else(eligible).or_else(|| candidates.next().filter(|_| unclean))
 }
 
 #[cfg(test)]
@@ -196,20 +197,5 @@ mod tests {
         assert_eq!(assignment(&[0, 2]), Err(InvalidAssignment::Gap(PartitionIndex::new(1))));
         assert_eq!(assignment(&[1]), Err(InvalidAssignment::Gap(PartitionIndex::new(0))));
         assert_eq!(assignment(&[0, 0]), Err(InvalidAssignment::Gap(PartitionIndex::new(1))));
-    }
-
-    #[test]
-    fn in_sync_replicas_are_elected_before_eligible_ones_and_nobody_unclean() {
-        let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId::new).collect::<Vec<_>>();
-        let mut partition = new_partition(&brokers(&[None, None, None]), ids(&[3, 1, 2]));
-        assert_eq!(partition.leader, Some(BrokerId::new(3)));
-        (partition.isr, partition.elr) = (ids(&[2]), ids(&[1]));
-        let all = |_| true;
-        let not_2 = |id: BrokerId| id.get() != 2;
-        let only_3 = |id: BrokerId| id.get() == 3;
-        assert_eq!(elect(&partition, all, false), Some(BrokerId::new(2)));
-        assert_eq!(elect(&partition, not_2, false), Some(BrokerId::new(1)));
-        assert_eq!(elect(&partition, only_3, false), None);
-        assert_eq!(elect(&partition, only_3, true), Some(BrokerId::new(3)));
     }
 }

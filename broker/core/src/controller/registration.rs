@@ -3,34 +3,33 @@
 //! A broker presents the run that its data directory records. If that is the run the root knows, the directory is the
 //! one it last ran on; if not, the disk is copied, restored or empty, and the broker leaves every ISR, ELR and
 //! leadership before it is admitted. Either way it is allotted the next run, records it durably, and only then asks to
-//! be admitted: every partition that it leads gets a new epoch.
+//! be admitted: every partition that it leads gets a new epoch. While a process of an id is heard of, no other is let
+//! in under it.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::time::Instant;
 
-use super::commit::change_partition;
-use super::error::RegisterError;
-use super::{Machine, Member, Registered, Registration, ShardId, Work, placement};
+use super::error::{RegisterError, Standing};
+use super::{Machine, Member, Registered, Registration, Work};
 use crate::config::TopicConfig;
 use crate::metadata::{Broker, Partition, Topic};
-use crate::types::{BrokerId, Incarnation, LeaderEpoch};
+use crate::types::{BrokerId, Incarnation, PartitionIndex, TopicId, TopicPartition};
 
 impl Machine {
     pub(super) fn register(
         &mut self,
+        now: Instant,
         work: &mut Work,
         registration: Registration,
     ) -> Result<Registered, RegisterError> {
-        if registration.cluster != self.config.cluster {
-            let (got, expected) = (registration.cluster, self.config.cluster);
-            return Err(RegisterError::OtherCluster { got, expected });
-        }
+        self.check_registration(now, work, &registration)?;
         let id = registration.broker;
-        let known = self.latest_root(work).members.get(&id).cloned();
-        let trusted = known.as_ref().is_none_or(|known| stands_on_its_disk(known, &registration));
-        let incarnation = Incarnation::new(known.as_ref().map_or(0, |known| known.broker.incarnation.get()) + 1);
-        if !trusted {
-            self.change_topics(work, |partition, _| leave(partition, id));
-        }
+        let root = self.latest_root(work);
+        let known = root.members.get(&id).cloned();
+        let last = known.as_ref().map(|known| known.broker.incarnation).or_else(|| root.retired.get(&id).copied());
+        let trusted = known.as_ref().is_none_or(|known| known.stands_on(registration.standing))
+            || !self.config.tuning.rules.foreign_disks_are_excluded;
+        let incarnation = Incarnation::new(last.unwrap_or_default().get() + 1);
         let broker = Broker {
             id,
             incarnation,
@@ -40,21 +39,86 @@ impl Machine {
             fenced: true,
         };
         let admitted_from = trusted.then_some(registration.standing.incarnation);
-        self.root_for(work).members.insert(id, Member { broker, admitted_from });
+        let member = Member { broker, admitted_from, features: registration.features };
+        let root = self.root_for(work);
+        root.members.insert(id, member);
+        root.retired.remove(&id);
+        self.liveness.registered(now, id, incarnation);
+        if !trusted {
+            self.change_partitions(work, |_, _, partition| is_member(partition, id), |change| change.forget(id));
+        } else {
+            self.forget_what_was_lost(work, id, &registration.suspect, registration.unclean_stop);
+        }
         Ok(Registered { incarnation, trusted })
+    }
+
+    fn check_registration(
+        &self,
+        now: Instant,
+        work: &mut Work,
+        registration: &Registration,
+    ) -> Result<(), RegisterError> {
+        let broker = registration.broker;
+        if registration.cluster != self.config.cluster {
+            let (got, expected) = (registration.cluster, self.config.cluster);
+            return Err(RegisterError::OtherCluster { got, expected });
+        }
+        let root = self.latest_root(work);
+        let (can, level) = (registration.features, root.feature_level);
+        if !can.contains(level) {
+            return Err(RegisterError::Features { broker, can, level });
+        }
+        let directory = registration.standing.directory;
+        let same = |member: &&Member| member.broker.directory == directory && member.broker.id != broker;
+        if let Some(holder) = root.members.values().find(same) {
+            return Err(RegisterError::DirectoryOfAnother { broker, directory, holder: holder.broker.id });
+        }
+        if let Some(known) = root.members.get(&broker)
+            && self.config.tuning.rules.live_ids_are_refused
+            && self.liveness.is_alive(now, broker, known.broker.incarnation)
+        {
+            return Err(RegisterError::Alive { broker, incarnation: known.broker.incarnation });
+        }
+        Ok(())
+    }
+
+    /// Partitions whose logs the broker does not hold any more: it is neither in sync nor eligible there (R12).
+    pub(super) fn forget_what_was_lost(
+        &mut self,
+        work: &mut Work,
+        id: BrokerId,
+        suspect: &[TopicPartition],
+        unclean_stop: bool,
+    ) {
+        if suspect.is_empty() && !unclean_stop {
+            return;
+        }
+        let suspect: BTreeSet<_> = suspect.iter().collect();
+        let opted_out = if unclean_stop { self.opted_out_topics(id) } else { BTreeSet::new() };
+        let lost = |topic: &Topic, index: PartitionIndex, partition: &Partition| {
+            let is_suspect = suspect.contains(&TopicPartition::new(topic.id, index)) || opted_out.contains(&topic.id);
+            is_suspect && is_member(partition, id)
+        };
+        self.change_partitions(work, lost, |change| change.forget(id));
+    }
+
+    /// Topics of which the broker holds something and that promise no more than what is written.
+    fn opted_out_topics(&self, id: BrokerId) -> BTreeSet<TopicId> {
+        let latest = self.shards.iter().filter_map(|slot| slot.latest());
+        let holds = |topic: &Topic| topic.partitions.iter().any(|partition| partition.replicas.contains(&id));
+        let durable = |topic: &Topic| TopicConfig::resolve(&topic.config, &self.broker, topic.internal).durable_acks;
+        let topics = latest.flat_map(|shard| shard.topics.values());
+        topics.filter(|topic| holds(topic) && !durable(topic)).map(|topic| topic.id).collect()
     }
 
     pub(super) fn admit(
         &mut self,
+        now: Instant,
         work: &mut Work,
         id: BrokerId,
         incarnation: Incarnation,
     ) -> Result<(), RegisterError> {
-        let known = self.latest_root(work).members.get(&id).ok_or(RegisterError::Unknown(id))?;
-        let registered = known.broker.incarnation;
-        if registered != incarnation {
-            return Err(RegisterError::StaleRun { broker: id, got: incarnation, registered });
-        }
+        let known = self.check_run(work, id, incarnation)?;
         if !known.broker.fenced {
             return Ok(());
         }
@@ -62,94 +126,60 @@ impl Machine {
             member.broker.fenced = false;
             member.admitted_from = None;
         }
-        let live = self.registered(work);
-        let is_live = |broker: BrokerId| live.get(&broker).is_some_and(|broker| !broker.fenced);
-        let broker_config = self.broker.clone();
-        self.change_topics(work, |partition, topic| {
-            let leads = partition.leader == Some(id);
-            if !leads && partition.leader.is_some() {
-                return false;
-            }
-            let unclean = || {
-                let resolved = TopicConfig::resolve(&topic.config, &broker_config, topic.internal);
-                resolved.unclean_leader_election_enable
-            };
-            let leader = if leads { Some(id) } else { placement::elect(partition, is_live, unclean()) };
-            leader.is_some_and(|leader| lead(partition, leader))
-        });
+        self.liveness.registered(now, id, incarnation);
         self.enter_run(work, id, incarnation);
+        let concerned =
+            |_: &Topic, _: PartitionIndex, partition: &Partition| partition.leader.is_none_or(|leader| leader == id);
+        self.change_partitions(work, concerned, |change| change.new_term());
         Ok(())
     }
 
-    /// Entries of the broker hold for its new run from here on.
-    fn enter_run(&mut self, work: &mut Work, id: BrokerId, incarnation: Incarnation) {
-        for at in 0..self.shards.len() {
-            let shard = ShardId(u32::try_from(at).expect("a count of shards is a u32"));
-            let holds = |partition: &Partition| partition.replicas.contains(&id);
-            let latest = self.latest_shard(work, shard);
-            let involved = latest.topics.values().any(|topic| topic.partitions.iter().any(holds));
-            if involved && latest.runs.get(&id) != Some(&incarnation) {
-                self.shard_for(work, shard).runs.insert(id, incarnation);
-            }
+    /// The member, if that run of it is the registered one.
+    pub(super) fn check_run(
+        &self,
+        work: &mut Work,
+        id: BrokerId,
+        incarnation: Incarnation,
+    ) -> Result<Member, RegisterError> {
+        let known = self.latest_root(work).members.get(&id).ok_or(RegisterError::Unknown(id))?;
+        let registered = known.broker.incarnation;
+        if registered != incarnation {
+            return Err(RegisterError::StaleRun { broker: id, got: incarnation, registered });
         }
+        Ok(known.clone())
     }
 
-    /// Applies `change`, which says whether it changed anything, to every partition of every topic.
-    fn change_topics(&mut self, work: &mut Work, change: impl Fn(&mut Partition, &Topic) -> bool) {
-        for at in 0..self.shards.len() {
-            let shard = ShardId(u32::try_from(at).expect("a count of shards is a u32"));
-            let latest = self.latest_shard(work, shard).clone();
-            for (name, topic) in &latest.topics {
-                let mut next = (**topic).clone();
-                let mut changed = false;
-                for partition in &mut next.partitions {
-                    changed |= change(partition, topic);
-                }
-                if changed {
-                    self.shard_for(work, shard).topics.insert(name.clone(), Arc::new(next));
-                }
+    /// Completes what an earlier controller began. An admitted broker whose entries in some shard hold for an older run
+    /// was being admitted: its directory is trusted, and its leaderships there begin anew. Leaderless partitions get a
+    /// leader if they can.
+    pub(super) fn complete_admissions(&mut self, work: &mut Work) {
+        let members = self.latest_root(work).members.clone();
+        for (id, member) in members.iter().filter(|(_, member)| !member.broker.fenced) {
+            let entered = self.enter_run(work, *id, member.broker.incarnation);
+            if entered.is_empty() {
+                continue;
             }
+            let count = u32::try_from(self.shards.len()).expect("a count of shards is a u32");
+            let leads = |topic: &Topic, _: PartitionIndex, partition: &Partition| {
+                partition.leader == Some(*id) && entered.contains(&super::document::shard_of(&topic.name, count))
+            };
+            self.change_partitions(work, leads, |change| change.new_term());
         }
+        self.change_partitions(work, |_, _, partition| partition.leader.is_none(), |change| change);
     }
 }
 
-/// Whether the data directory is the very one, in the state, that the broker's last run left (A9).
-fn stands_on_its_disk(known: &Member, registration: &Registration) -> bool {
-    let recorded = registration.standing.incarnation;
-    // A run that was allotted and never recorded has never run: the directory still says what it said then.
-    let same_run = recorded == known.broker.incarnation || known.admitted_from == Some(recorded);
-    known.broker.directory == registration.standing.directory && same_run
-}
-
-/// The broker is out: not leader, not in sync, not eligible. It keeps its place among the replicas, to be refilled.
-fn leave(partition: &mut Partition, id: BrokerId) -> bool {
-    let is_member = partition.leader == Some(id) || partition.isr.contains(&id) || partition.elr.contains(&id);
-    if is_member {
-        change_partition(partition, |partition| {
-            if partition.leader == Some(id) {
-                partition.leader = None;
-                partition.leader_epoch = next_epoch(partition.leader_epoch);
-            }
-            partition.isr.retain(|&member| member != id);
-            partition.elr.retain(|&member| member != id);
-        });
+impl Member {
+    /// Whether the data directory is the very one, in the state, that the broker's last run left (A9).
+    pub(super) fn stands_on(&self, standing: Standing) -> bool {
+        // A run that was allotted and never recorded has never run: the directory still says what it said then.
+        let same_run =
+            standing.incarnation == self.broker.incarnation || self.admitted_from == Some(standing.incarnation);
+        self.broker.directory == standing.directory && same_run
     }
-    is_member
 }
 
-/// A new term of `leader`. One that was not in sync, elected for want of others, is so from now on, alone.
-fn lead(partition: &mut Partition, leader: BrokerId) -> bool {
-    change_partition(partition, |partition| {
-        partition.leader = Some(leader);
-        partition.leader_epoch = next_epoch(partition.leader_epoch);
-        if !partition.isr.contains(&leader) {
-            partition.isr = vec![leader];
-            partition.elr.clear();
-        }
-    });
-    true
-}
-
-fn next_epoch(epoch: LeaderEpoch) -> LeaderEpoch {
-    LeaderEpoch::new(epoch.get().checked_add(1).expect("two billion elections of one partition do not happen"))
+/// Whether the broker leads the partition, is in sync or eligible.
+fn is_member(partition: &Partition, id: BrokerId) -> bool {
+    partition.leader == Some(id) || partition.isr.contains(&id) || partition.elr.contains(&id)
 }

@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::budget::Urgency;
+use super::document::FeatureRange;
 use super::error::{
-    AlterConfigError, CreatePartitionsError, CreateTopicError, DeleteTopicError, NotController, RegisterError, Standing,
+    AlterConfigError, AlterPartitionError, BrokerRequestError, CreatePartitionsError, CreateTopicError,
+    DeleteTopicError, LeadershipError, NotController, RegisterError, Standing, UnregisterError,
+};
+use super::partition_request::{
+    Elected, ElectionKind, IsrChange, Leadership, Move, Moving, NamedPartition, Reassigned, StopState,
 };
 use crate::config::Alteration;
-use crate::metadata::{Endpoint, ExplicitConfig, Topic};
-use crate::types::{BrokerId, ClusterId, Incarnation, PartitionIndex, ProducerId, TopicId};
+use crate::metadata::{Endpoint, ExplicitConfig, Partition, Topic};
+use crate::types::{BrokerId, ClusterId, Incarnation, PartitionIndex, ProducerId, TopicId, TopicPartition};
 
 /// Numbers a question, so that its answer finds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +104,13 @@ pub struct Registration {
     pub rack: Option<String>,
     /// Where to reach it.
     pub endpoints: BTreeMap<String, Endpoint>,
+    /// The feature levels that its binary can run at.
+    pub features: FeatureRange,
+    /// The machine stopped under it: what topics that opted out of durable acks had not flushed is gone, so that it is
+    /// out of their ISR and ELR.
+    pub unclean_stop: bool,
+    /// Partitions whose logs are missing, damaged or shorter than they were: it is out of their ISR and ELR (R12).
+    pub suspect: Vec<TopicPartition>,
 }
 
 /// The run that a broker was allotted. It records it in its data directory, durably, then asks to be admitted.
@@ -166,6 +179,73 @@ pub enum Request {
         /// The topics.
         topics: Vec<TopicId>,
     },
+    /// A leader changes in-sync sets.
+    AlterPartitions {
+        /// The leader.
+        broker: BrokerId,
+        /// Its run.
+        incarnation: Incarnation,
+        /// What it wants.
+        changes: Vec<IsrChange>,
+    },
+    /// A leader gives leaderships to others.
+    HandOver {
+        /// The leader.
+        broker: BrokerId,
+        /// Its run.
+        incarnation: Incarnation,
+        /// Which.
+        leaderships: Vec<Leadership>,
+    },
+    /// A leader needs new terms, because a write failed in the old ones.
+    RenewTerms {
+        /// The leader.
+        broker: BrokerId,
+        /// Its run.
+        incarnation: Incarnation,
+        /// Which.
+        leaderships: Vec<Leadership>,
+    },
+    /// Logs of a broker are missing, damaged or shorter than they were.
+    ReplicasLost {
+        /// The broker.
+        broker: BrokerId,
+        /// Its run.
+        incarnation: Incarnation,
+        /// Which.
+        partitions: Vec<TopicPartition>,
+    },
+    /// A broker wants to stop; it asks until it may.
+    PrepareStop {
+        /// The broker.
+        broker: BrokerId,
+        /// Its run.
+        incarnation: Incarnation,
+    },
+    /// Elects leaders, of these partitions or of all.
+    ElectLeaders {
+        /// Which leaders.
+        kind: ElectionKind,
+        /// Of which partitions.
+        partitions: Option<Vec<NamedPartition>>,
+    },
+    /// Moves partitions, or stops moving them.
+    Reassign {
+        /// Which, and where to.
+        moves: Vec<Move>,
+        /// Whether a target may have more or fewer replicas than there are.
+        may_change_factor: bool,
+    },
+    /// Says what is moving, of these partitions or of all.
+    ListReassignments {
+        /// Of which partitions.
+        partitions: Option<Vec<NamedPartition>>,
+    },
+    /// A broker is gone for good.
+    Unregister {
+        /// The broker.
+        broker: BrokerId,
+    },
 }
 
 /// What the controller answers; in the order of the request's items. It answers after everything it says is durable.
@@ -187,6 +267,24 @@ pub enum Answer {
     Admit(Result<(), RegisterError>),
     /// To [`Request::ReplicasDeleted`].
     ReplicasDeleted(Result<(), NotController>),
+    /// To [`Request::AlterPartitions`]: the partitions as they are now.
+    AlterPartitions(Result<Vec<Result<Partition, AlterPartitionError>>, BrokerRequestError>),
+    /// To [`Request::HandOver`]: the partitions as they are now.
+    HandOver(Result<Vec<Result<Partition, LeadershipError>>, BrokerRequestError>),
+    /// To [`Request::RenewTerms`]: the partitions as they are now.
+    RenewTerms(Result<Vec<Result<Partition, LeadershipError>>, BrokerRequestError>),
+    /// To [`Request::ReplicasLost`].
+    ReplicasLost(Result<(), BrokerRequestError>),
+    /// To [`Request::PrepareStop`].
+    PrepareStop(Result<StopState, BrokerRequestError>),
+    /// To [`Request::ElectLeaders`]; when all were asked for, only those that needed one.
+    ElectLeaders(Result<Vec<Elected>, NotController>),
+    /// To [`Request::Reassign`].
+    Reassign(Vec<Reassigned>),
+    /// To [`Request::ListReassignments`].
+    ListReassignments(Result<Vec<Moving>, NotController>),
+    /// To [`Request::Unregister`].
+    Unregister(Result<(), UnregisterError>),
 }
 
 impl Request {
@@ -204,6 +302,38 @@ impl Request {
             Self::Register(_) => Answer::Register(Err(NotController.into())),
             Self::Admit { .. } => Answer::Admit(Err(NotController.into())),
             Self::ReplicasDeleted { .. } => Answer::ReplicasDeleted(Err(NotController)),
+            Self::AlterPartitions { .. } => Answer::AlterPartitions(Err(NotController.into())),
+            Self::HandOver { .. } => Answer::HandOver(Err(NotController.into())),
+            Self::RenewTerms { .. } => Answer::RenewTerms(Err(NotController.into())),
+            Self::ReplicasLost { .. } => Answer::ReplicasLost(Err(NotController.into())),
+            Self::PrepareStop { .. } => Answer::PrepareStop(Err(NotController.into())),
+            Self::ElectLeaders { .. } => Answer::ElectLeaders(Err(NotController)),
+            Self::Reassign { moves, .. } => Answer::Reassign(each(moves.len())),
+            Self::ListReassignments { .. } => Answer::ListReassignments(Err(NotController)),
+            Self::Unregister { .. } => Answer::Unregister(Err(NotController.into())),
+        }
+    }
+
+    /// How urgent what follows is written.
+    pub(super) fn urgency(&self) -> Urgency {
+        match self {
+            Self::Register(_)
+            | Self::Admit { .. }
+            | Self::AlterPartitions { .. }
+            | Self::HandOver { .. }
+            | Self::RenewTerms { .. }
+            | Self::ReplicasLost { .. }
+            | Self::PrepareStop { .. }
+            | Self::ElectLeaders { .. } => Urgency::Election,
+            Self::CreateTopics { .. }
+            | Self::DeleteTopics { .. }
+            | Self::CreatePartitions { .. }
+            | Self::AlterConfigs { .. }
+            | Self::AllocateProducerIds
+            | Self::ReplicasDeleted { .. }
+            | Self::Reassign { .. }
+            | Self::ListReassignments { .. }
+            | Self::Unregister { .. } => Urgency::Request,
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::budget::Urgency;
 use super::document::{Document, DocumentId, Header, Revision, Root, SessionId, Shard, ShardId, WriteId};
 use super::request::RequestId;
 use crate::types::{BrokerId, ClusterId, ControllerEpoch};
@@ -108,6 +109,8 @@ pub(super) struct Slot<C> {
     flight: Option<Flight<C>>,
     staged: Option<Arc<C>>,
     staged_for: Vec<RequestId>,
+    /// The most urgent reason for what is staged.
+    urgency: Urgency,
     reading: Reading,
     /// When a read or write that did not get through is tried again.
     pub(super) retry_at: Option<Instant>,
@@ -131,6 +134,7 @@ impl<C: Content> Slot<C> {
             flight: None,
             staged: None,
             staged_for: Vec::new(),
+            urgency: Urgency::Growth,
             reading: Reading::No,
             retry_at: None,
         }
@@ -168,11 +172,15 @@ impl<C: Content> Slot<C> {
     }
 
     /// The content to change; `request` is answered after the change is durable. `None` before the first read.
-    pub(super) fn edit(&mut self, request: RequestId) -> Option<&mut C> {
+    pub(super) fn edit(&mut self, request: Option<RequestId>, urgency: Urgency) -> Option<&mut C> {
         if self.staged.is_none() {
             self.staged = Some(self.latest()?.clone());
+            self.urgency = urgency;
         }
-        if !self.staged_for.contains(&request) {
+        self.urgency = self.urgency.min(urgency);
+        if let Some(request) = request
+            && !self.staged_for.contains(&request)
+        {
             self.staged_for.push(request);
         }
         self.staged.as_mut().map(Arc::make_mut)
@@ -196,6 +204,11 @@ impl<C: Content> Slot<C> {
         self.staged = Some(Arc::new(content));
         self.flight = None;
         self.write_staged(read_at, owner).expect("just staged")
+    }
+
+    /// How urgent the next write is, if there is one to be made.
+    pub(super) fn wants_to_write(&self) -> Option<Urgency> {
+        (self.staged.is_some() && self.flight.is_none() && self.committed.is_some()).then_some(self.urgency)
     }
 
     /// The next write, if something is staged and none is under way.

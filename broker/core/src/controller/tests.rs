@@ -17,6 +17,12 @@ use crate::topic_name::InvalidName;
 use crate::types::{DirectoryId, Incarnation, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerId, TopicId};
 
 mod adversary;
+mod cluster;
+mod disks;
+mod growth;
+mod metadata_went_back;
+mod moving;
+mod preemption;
 mod requests;
 
 /// Some moment to count from.
@@ -51,7 +57,8 @@ impl Store {
 
     fn write(&mut self, write: &Write) -> WriteOutcome {
         let id = write.content.id();
-        if self.documents.get(&id).map(|(_, at)| at.to_string()) != Some(write.expected.0.clone()) {
+        let at = self.documents.get(&id).map(|(_, at)| at.to_string()).unwrap_or_default();
+        if at != write.expected.0 {
             return WriteOutcome::Conflict;
         }
         self.writes += 1;
@@ -94,6 +101,7 @@ fn config(me: i32, session: u8) -> Config {
         broker: BrokerConfig::default(),
         lease: Duration::from_secs(10),
         floor: BTreeMap::new(),
+        tuning: Tuning::default(),
     }
 }
 
@@ -115,7 +123,8 @@ impl Bench {
 
     /// Registers and admits a broker whose directory records the run `recorded`.
     fn join(&mut self, broker: i32, recorded: i64) -> Registered {
-        let Answer::Register(Ok(registered)) = self.ask(registration(broker, recorded, 1)) else { panic!("refused") };
+        let request = registration(broker, recorded, u8::try_from(broker).expect("few brokers"));
+        let Answer::Register(Ok(registered)) = self.ask(request) else { panic!("refused") };
         let admit = Request::Admit { broker: BrokerId::new(broker), incarnation: registered.incarnation };
         assert_eq!(self.ask(admit), Answer::Admit(Ok(())));
         registered
@@ -179,6 +188,9 @@ fn registration(broker: i32, recorded: i64, directory: u8) -> Request {
         },
         rack: None,
         endpoints: BTreeMap::new(),
+        features: FeatureRange::SUPPORTED,
+        unclean_stop: false,
+        suspect: Vec::new(),
     })
 }
 

@@ -34,6 +34,7 @@ impl Machine {
             if !validate_only {
                 let shard = self.shard_of(&topic.name);
                 self.shard_for(work, shard).topics.insert(topic.name.clone(), topic.clone());
+                self.name_runs(work, shard, topic.partitions.iter().flat_map(|partition| partition.replicas.clone()));
             }
             Ok(topic)
         };

@@ -9,7 +9,7 @@ fn topic(name: &str, id: u8, partitions: usize) -> Topic {
         partition_epoch: PartitionEpoch::new(0),
         replicas: vec![BrokerId::new(1)],
         isr: vec![BrokerId::new(1)],
-        elr: vec![],
+        ..Partition::default()
     };
     Topic {
         name: name.to_owned(),

@@ -2,8 +2,8 @@
 
 use super::*;
 use ottla_core::controller::document::{SHARD_COUNT, initial};
-use ottla_core::controller::{Header, Member, Root, SessionId, Shard, WriteId};
-use ottla_core::metadata::{Broker, Endpoint, Partition, Tombstone, Topic};
+use ottla_core::controller::{FeatureRange, Header, Member, Root, SessionId, Shard, WriteId};
+use ottla_core::metadata::{Broker, Endpoint, Partition, Reassignment, Tombstone, Topic};
 use ottla_core::types::*;
 use proptest::prelude::*;
 
@@ -28,14 +28,18 @@ fn config() -> impl Strategy<Value = std::collections::BTreeMap<String, String>>
 }
 
 fn partition() -> impl Strategy<Value = Partition> {
-    (any::<Option<i32>>(), any::<i32>(), any::<i32>(), ids(), ids(), ids()).prop_map(
-        |(leader, leader_epoch, partition_epoch, replicas, isr, elr)| Partition {
+    let reassignment = (ids(), ids()).prop_map(|(origin, target)| Reassignment { origin, target });
+    let reassignment = proptest::option::of(reassignment);
+    (any::<Option<i32>>(), any::<i32>(), any::<i32>(), ids(), ids(), ids(), ids(), reassignment).prop_map(
+        |(leader, leader_epoch, partition_epoch, replicas, isr, elr, last_known_elr, reassignment)| Partition {
             leader: leader.map(BrokerId::new),
             leader_epoch: LeaderEpoch::new(leader_epoch),
             partition_epoch: PartitionEpoch::new(partition_epoch),
             replicas,
             isr,
             elr,
+            last_known_elr,
+            reassignment,
         },
     )
 }
@@ -84,9 +88,11 @@ fn root() -> impl Strategy<Value = Document> {
                 endpoints: endpoints.into_iter().collect(),
                 fenced,
             };
-            (broker.id, Member { broker, admitted_from: admitted_from.map(Incarnation::new) })
+            let features = FeatureRange { min: 1, max: 1 + u32::from(fenced) };
+            (broker.id, Member { broker, admitted_from: admitted_from.map(Incarnation::new), features })
         });
     let own = (any::<i32>().prop_map(BrokerId::new), config());
+    let run = any::<i64>().prop_map(Incarnation::new);
     (
         header(),
         1_u32..1000,
@@ -95,8 +101,9 @@ fn root() -> impl Strategy<Value = Document> {
         any::<u32>(),
         config(),
         proptest::collection::vec(own, 0..3),
+        proptest::collection::btree_map(any::<i32>().prop_map(BrokerId::new), run, 0..3),
     )
-        .prop_map(|(header, shard_count, members, next, feature_level, broker_defaults, own)| {
+        .prop_map(|(header, shard_count, members, next, feature_level, broker_defaults, own, retired)| {
             Document::Root(Arc::new(Root {
                 header,
                 shard_count,
@@ -105,6 +112,7 @@ fn root() -> impl Strategy<Value = Document> {
                 feature_level,
                 broker_defaults,
                 broker_configs: own.into_iter().collect(),
+                retired,
             }))
         })
 }
@@ -178,7 +186,7 @@ fn fifty_thousand_partitions_stay_small() {
         partition_epoch: PartitionEpoch::new(4),
         replicas: vec![BrokerId::new(1)],
         isr: vec![BrokerId::new(1)],
-        elr: vec![],
+        ..Partition::default()
     };
     let topic = |n: u8| Topic {
         name: format!("topic-{n}"),

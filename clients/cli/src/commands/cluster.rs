@@ -4,6 +4,8 @@ use crate::context::Context;
 use crate::failure::Result;
 
 mod describe;
+#[cfg(feature = "dev")]
+mod init;
 
 /// What can be done with a cluster.
 #[derive(Debug, clap::Subcommand)]
@@ -11,10 +13,14 @@ pub(crate) enum Command {
     /// Show the cluster's id, brokers, controller and data directories
     #[command(visible_alias = "show")]
     Describe(describe::Args),
+    #[cfg(feature = "dev")]
+    Init(Box<ottla_dev::InitArgs>),
 }
 
 pub(crate) async fn run(cx: &Context, command: Command) -> Result<()> {
     match command {
         Command::Describe(args) => describe::run(cx, &args).await,
+        #[cfg(feature = "dev")]
+        Command::Init(args) => init::run(cx, &args).await,
     }
 }

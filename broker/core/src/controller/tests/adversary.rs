@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use super::*;
 
 /// A small generator of its own, so that one seed is one story.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -48,7 +48,8 @@ struct World {
     store: Store,
     machines: Vec<Machine>,
     flying: Vec<(usize, Flying)>,
-    calm: bool,
+    /// Once all is calm, who alone holds the Lease.
+    calm: Option<usize>,
     asked: u64,
     created: BTreeMap<RequestId, String>,
     owners: BTreeMap<ControllerEpoch, SessionId>,
@@ -65,7 +66,7 @@ impl World {
             store: Store::initialised(),
             machines: (1..=controllers).map(|me| Machine::new(config(me, me as u8))).collect(),
             flying: Vec::new(),
-            calm: false,
+            calm: None,
             asked: 0,
             created: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -82,21 +83,60 @@ impl World {
     fn run(&mut self, steps: usize) {
         for _ in 0..steps {
             self.now += Duration::from_millis(self.dice.roll(40));
-            match self.dice.roll(12) {
+            match self.dice.roll(14) {
                 0 | 1 => self.ask(),
                 2 => self.tick(),
+                3 => self.present(),
+                4 => self.heartbeat(),
                 _ => self.one(),
             }
         }
     }
 
-    /// Everything works from here on.
+    /// Everything works from here on, and the Lease is what it says: others would depose each other for ever.
     fn calm_down(&mut self) {
-        self.calm = true;
-        for _ in 0..4000 {
+        self.calm = usize::try_from(self.store.root().header.writer.get() - 1).ok();
+        for step in 0..4000 {
             self.now += Duration::from_millis(20);
+            if let Some(holder) = self.calm.filter(|_| step % 500 == 0) {
+                // Whoever was deposed and does not know finds out when it writes.
+                self.asked += 1;
+                self.step(holder, Event::Ask(RequestId(self.asked), Request::AllocateProducerIds));
+            }
             self.one();
             self.tick();
+            self.present();
+        }
+    }
+
+    /// Some registered broker says to somebody what it stands on and has seen: what is stored now.
+    fn present(&mut self) {
+        let members: Vec<Member> = self.store.root().members.values().cloned().collect();
+        if members.is_empty() {
+            return;
+        }
+        let member = &members[self.dice.roll(members.len() as u64) as usize];
+        let header = |(document, _): &(Document, u64)| {
+            let header = document.header();
+            (document.id(), (header.epoch, header.version))
+        };
+        let presentation = Presentation {
+            broker: member.broker.id,
+            cluster: CLUSTER,
+            standing: Standing { directory: member.broker.directory, incarnation: member.broker.incarnation },
+            vector: self.store.documents.values().map(header).collect(),
+        };
+        // When all is calm, brokers speak to the controller.
+        let machine = self.calm.unwrap_or_else(|| self.pick_machine());
+        self.step(machine, Event::Presented(presentation));
+    }
+
+    fn heartbeat(&mut self) {
+        let broker = BrokerId::new(self.dice.roll(3) as i32 + 1);
+        let registered = self.store.root().members.get(&broker).map(|member| member.broker.incarnation);
+        let machine = self.pick_machine();
+        if let Some(incarnation) = registered {
+            self.step(machine, Event::Heartbeat { broker, incarnation, draining: false });
         }
     }
 
@@ -109,6 +149,11 @@ impl World {
         self.dice.roll(self.machines.len() as u64) as usize
     }
 
+    fn registration(&mut self) -> Request {
+        let broker = self.dice.roll(3) as i32 + 1;
+        registration(broker, self.dice.roll(4) as i64, broker as u8)
+    }
+
     fn ask(&mut self) {
         let machine = self.pick_machine();
         self.asked += 1;
@@ -116,7 +161,7 @@ impl World {
         let name = format!("t{}", self.dice.roll(30));
         let request = match self.dice.roll(5) {
             0 => Request::AllocateProducerIds,
-            1 => registration(self.dice.roll(3) as i32 + 1, self.dice.roll(4) as i64, 1),
+            1 => self.registration(),
             2 => Request::DeleteTopics { topics: vec![TopicRef::Name(name)] },
             _ => {
                 let mut topic = named(&name);
@@ -139,7 +184,7 @@ impl World {
         match flying {
             Flying::Deliver(event) => self.step(machine, event),
             Flying::Read(document, token) => {
-                let fails = !self.calm && self.dice.roll(8) == 0;
+                let fails = self.calm.is_none() && self.dice.roll(8) == 0;
                 let outcome = if fails { ReadOutcome::Failed } else { self.store.read(document) };
                 self.flying.push((machine, Flying::Deliver(Event::Read { document, token, outcome })));
             }
@@ -153,7 +198,7 @@ impl World {
     }
 
     fn write(&mut self, machine: usize, write: Write) {
-        let outcome = match self.dice.roll(if self.calm { 1 } else { 6 }) {
+        let outcome = match self.dice.roll(if self.calm.is_some() { 1 } else { 6 }) {
             1 => WriteOutcome::NotDone,
             2 => {
                 self.seen.lost_answers += 1;
@@ -197,9 +242,14 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Lease(_) => {
-                    // Adversarial: whoever reaches for the Lease has it.
-                    let held = Event::Lease(LeaseSeen::Ours(Revision("any".into())));
-                    self.flying.push((machine, Flying::Deliver(held)));
+                    let revision = Revision("any".into());
+                    // Adversarial: whoever reaches for the Lease has it, until all is calm.
+                    let seen = if self.calm.is_none_or(|holder| holder == machine) {
+                        LeaseSeen::Ours(revision)
+                    } else {
+                        LeaseSeen::Theirs { revision, duration: Duration::from_secs(1000) }
+                    };
+                    self.flying.push((machine, Flying::Deliver(Event::Lease(seen))));
                 }
                 Effect::Read { document, token } => self.flying.push((machine, Flying::Read(document, token))),
                 Effect::Write(write) => self.flying.push((machine, Flying::Write(write))),
@@ -240,7 +290,7 @@ impl World {
     }
 }
 
-fn check_partitions(old: &Shard, new: &Shard) {
+pub(super) fn check_partitions(old: &Shard, new: &Shard) {
     for (name, after) in &new.topics {
         let Some(before) = old.topics.get(name).filter(|before| before.id == after.id) else { continue };
         assert!(after.partitions.len() >= before.partitions.len());

@@ -1,0 +1,93 @@
+//! A majority takes over from a controller that fell silent.
+
+use super::cluster::id;
+use super::*;
+
+/// Broker `me` of 1 to 5, which sees that broker 1 holds the Lease in epoch 4.
+struct Follower {
+    now: Instant,
+    machine: Machine,
+    reached_at: Vec<Duration>,
+    start: Instant,
+}
+
+impl Follower {
+    fn new(me: i32) -> Self {
+        let start = epoch();
+        let mut follower = Self { now: start, machine: Machine::new(config(me, 5)), reached_at: Vec::new(), start };
+        let duration = Duration::from_secs(10);
+        follower.feed(Event::Lease(LeaseSeen::Theirs { revision: Revision("a".into()), duration }));
+        let registered = (1..=5).map(id).collect();
+        follower.feed(Event::Followed { epoch: ControllerEpoch::new(4), registered });
+        follower
+    }
+
+    fn feed(&mut self, event: Event) {
+        let mut out = Effects::new();
+        self.machine.step(self.now, event, &mut out);
+        let reached = |effect: &Effect| matches!(effect, Effect::Lease(LeaseCall::Acquire { seen: Some(_), .. }));
+        if out.iter().any(reached) {
+            self.reached_at.push(self.now.duration_since(self.start));
+        }
+    }
+
+    fn silent(&mut self, broker: i32, epoch: i64) {
+        let ages = [(id(1), Duration::from_secs(2))].into();
+        self.feed(Event::ControllerSilent { broker: id(broker), epoch: ControllerEpoch::new(epoch), ages });
+    }
+
+    fn pass(&mut self, ms: u64) {
+        for _ in 0..ms / 100 {
+            self.now += Duration::from_millis(100);
+            self.feed(Event::Tick);
+        }
+    }
+}
+
+#[test]
+fn a_majority_takes_the_lease_before_it_runs_out_one_after_the_other() {
+    for (me, expected) in [(2, 0), (3, 200), (5, 400)] {
+        let mut follower = Follower::new(me);
+        for broker in [2, 3, 5] {
+            follower.silent(broker, 4);
+        }
+        follower.pass(500);
+        let first = follower.reached_at.first().copied();
+        // A broker whose turn comes with the last vote need not wait for the next tick.
+        let first = first.expect("reaches for it").as_millis() as u64;
+        assert_eq!(first, expected, "broker {me}");
+    }
+}
+
+#[test]
+fn a_minority_an_outsider_or_an_old_story_takes_nothing() {
+    let mut follower = Follower::new(2);
+    follower.silent(2, 4);
+    follower.silent(3, 4);
+    follower.silent(3, 4);
+    follower.silent(9, 4);
+    follower.silent(4, 3);
+    follower.pass(500);
+    assert_eq!(follower.reached_at, []);
+    // A third one says so, too late: the first two have said it too long ago.
+    follower.pass(2000);
+    follower.silent(4, 4);
+    follower.pass(500);
+    assert_eq!(follower.reached_at, []);
+    // Somebody heard it after all.
+    follower.feed(Event::ControllerHeard { broker: id(4) });
+    follower.silent(2, 4);
+    follower.silent(3, 4);
+    follower.pass(500);
+    assert_eq!(follower.reached_at, []);
+}
+
+#[test]
+fn whoever_hears_the_controller_itself_does_not_take_over() {
+    let mut follower = Follower::new(2);
+    for broker in [3, 4, 5] {
+        follower.silent(broker, 4);
+    }
+    follower.pass(500);
+    assert_eq!(follower.reached_at, []);
+}

@@ -1,0 +1,207 @@
+//! Following: open a session, cut what the leader does not have, append what it pushes, report what is durable.
+//!
+//! Owns the follower's side of R8 and R11. A session opens only once everything queued for the disk is there; an end is
+//! reported only when it is durable; nothing below the known high watermark is ever cut, unless the leader was elected
+//! uncleanly. Whatever does not fit is answered by a new session.
+
+use std::time::Instant;
+
+use super::host::{Host, Stamp};
+use super::log_view::cut;
+use super::message::{Ack, Answer, Message, Open, Push, SessionNumber, Verdict};
+use super::rules::Rule;
+use super::{Context, Effect, Effects, Note, Replica, Role};
+use crate::types::{BrokerId, LeaderEpoch, Offset};
+
+/// A follower in one epoch.
+#[derive(Debug)]
+pub(super) struct Follower {
+    leader: BrokerId,
+    state: State,
+    /// What the leader says is committed; as much of it as is durable here is known to be.
+    watermark: Offset,
+    /// The newest stamp of this session.
+    stamp: Option<Stamp>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// Records are on their way to the disk; a session opens when they are there.
+    Draining,
+    /// A session is open at this end; the question leaves again then.
+    Opening { again_at: Instant },
+    /// It stands in the leader's log.
+    Following,
+    /// A cut is on its way to the disk.
+    Cutting,
+}
+
+impl Follower {
+    pub(super) fn new(leader: BrokerId) -> Self {
+        Self { leader, state: State::Draining, watermark: Offset::default(), stamp: None }
+    }
+
+    pub(super) fn deadline(&self, _host: &Host) -> Option<Instant> {
+        match self.state {
+            State::Opening { again_at } => Some(again_at),
+            State::Draining | State::Following | State::Cutting => None,
+        }
+    }
+}
+
+impl Replica {
+    fn follower_mut(&mut self) -> Option<&mut Follower> {
+        match &mut self.role {
+            Role::Follower(follower) => Some(follower),
+            Role::Leader(_) | Role::Idle => None,
+        }
+    }
+
+    /// Opens a new session, now or as soon as the journal has drained.
+    pub(super) fn start_session(&mut self, cx: &Context<'_>, out: &mut Effects) {
+        let drained = self.flushed == cx.log.log_end() || !cx.host.hold(Rule::DrainBeforeOpen);
+        let next = SessionNumber(self.sessions.0 + 1);
+        let Some(follower) = self.follower_mut() else { return };
+        follower.stamp = None;
+        follower.state = State::Draining;
+        if drained {
+            self.sessions = next;
+            self.send_open(cx, out);
+        }
+    }
+
+    fn send_open(&mut self, cx: &Context<'_>, out: &mut Effects) {
+        let open = Open {
+            epoch: self.assignment.leader_epoch,
+            incarnation: cx.host.incarnation,
+            session: self.sessions,
+            last_epoch: cx.log.last_epoch(),
+            end: cx.log.log_end(),
+        };
+        let Some(follower) = self.follower_mut() else { return };
+        follower.state = State::Opening { again_at: cx.now + cx.host.settings.retry };
+        out.push(Effect::Send { to: follower.leader, message: Message::Open(open) });
+    }
+
+    pub(super) fn on_follower_tick(&mut self, cx: &Context<'_>, out: &mut Effects) {
+        let due = |follower: &mut Follower| matches!(follower.state, State::Opening { again_at } if again_at <= cx.now);
+        if self.follower_mut().is_some_and(due) {
+            self.send_open(cx, out);
+        }
+    }
+
+    pub(super) fn on_answer(&mut self, cx: &Context<'_>, from: BrokerId, answer: Answer, out: &mut Effects) {
+        let current = self.sessions;
+        let Some(follower) = self.follower_mut().filter(|f| f.leader == from && answer.session == current) else {
+            out.push(Effect::Noted(Note::StaleIgnored));
+            return;
+        };
+        let opening = matches!(follower.state, State::Opening { .. });
+        match answer.verdict {
+            Verdict::PushFrom(at) if opening && at == cx.log.log_end() => {
+                follower.state = State::Following;
+                follower.hear(answer.high_watermark, answer.stamp);
+                self.learn_watermark(out);
+                self.send_ack(cx, out);
+            }
+            Verdict::TruncateTo { epoch, end } if opening => self.truncate_to(cx, epoch, end, out),
+            Verdict::StartOver(at) if opening => self.cut_log(cx, at, Effect::StartOver(at), out),
+            // The leader does not know the session that we believe in.
+            Verdict::Refused if follower.state == State::Following => self.start_session(cx, out),
+            // Refused while opening: asked again in time. Anything else is a late repetition.
+            Verdict::Refused | Verdict::PushFrom(_) | Verdict::TruncateTo { .. } | Verdict::StartOver(_) => {}
+        }
+    }
+
+    fn truncate_to(&mut self, cx: &Context<'_>, epoch: LeaderEpoch, end: Offset, out: &mut Effects) {
+        let to = cut(cx.log, epoch, end);
+        if to < cx.log.log_end() {
+            self.cut_log(cx, to, Effect::Truncate(to), out);
+        }
+    }
+
+    /// R8: never below what is known to be committed. A leader that asks for that is not one that we may follow; its
+    /// next answer may be another, in another epoch.
+    fn cut_log(&mut self, _cx: &Context<'_>, to: Offset, effect: Effect, out: &mut Effects) {
+        if to < self.high_watermark && !self.assignment.unclean {
+            out.push(Effect::Noted(Note::CutRefused));
+            return;
+        }
+        let Some(follower) = self.follower_mut() else { return };
+        follower.state = State::Cutting;
+        self.cutting = true;
+        out.push(effect);
+    }
+
+    pub(super) fn on_truncated(&mut self, cx: &Context<'_>, end: Offset, out: &mut Effects) {
+        self.cutting = false;
+        self.flushed = end;
+        self.high_watermark = self.high_watermark.min(end);
+        match self.role {
+            Role::Follower(_) => self.start_session(cx, out),
+            Role::Idle => self.enter_term(cx, out),
+            Role::Leader(_) => {}
+        }
+    }
+
+    pub(super) fn on_push(&mut self, cx: &Context<'_>, from: BrokerId, push: Push, out: &mut Effects) {
+        let current = self.sessions;
+        let Some(follower) = self.follower_mut().filter(|f| f.leader == from && push.session == current) else {
+            out.push(Effect::Noted(Note::StaleIgnored));
+            return;
+        };
+        if follower.state != State::Following {
+            return;
+        }
+        follower.hear(push.high_watermark, push.stamp);
+        let log_end = cx.log.log_end();
+        if push.base > log_end {
+            out.push(Effect::Noted(Note::Gap));
+            self.start_session(cx, out);
+        } else if push.base == log_end && push.end > push.base {
+            out.push(Effect::Append { base: push.base, end: push.end });
+            self.learn_watermark(out);
+        } else {
+            self.learn_watermark(out);
+            self.send_ack(cx, out);
+        }
+    }
+
+    pub(super) fn on_follower_flushed(&mut self, cx: &Context<'_>, out: &mut Effects) {
+        let drained = self.flushed == cx.log.log_end();
+        match self.follower_mut().map(|follower| &follower.state) {
+            Some(State::Draining) if drained => self.start_session(cx, out),
+            Some(State::Following) => {
+                self.learn_watermark(out);
+                self.send_ack(cx, out);
+            }
+            Some(State::Draining | State::Opening { .. } | State::Cutting) | None => {}
+        }
+    }
+
+    fn send_ack(&mut self, cx: &Context<'_>, out: &mut Effects) {
+        let end = if cx.host.hold(Rule::EndsAreDurable) { self.flushed } else { cx.log.log_end() };
+        let (epoch, session) = (self.assignment.leader_epoch, self.sessions);
+        let Some(follower) = self.follower_mut() else { return };
+        let Some(stamp) = follower.stamp else { return };
+        let ack = Ack { epoch, incarnation: cx.host.incarnation, session, end, stamp };
+        out.push(Effect::Send { to: follower.leader, message: Message::Ack(ack) });
+    }
+
+    fn learn_watermark(&mut self, out: &mut Effects) {
+        let flushed = self.flushed;
+        let Some(follower) = self.follower_mut() else { return };
+        let known = follower.watermark.min(flushed);
+        if known > self.high_watermark {
+            self.high_watermark = known;
+            out.push(Effect::HighWatermark(known));
+        }
+    }
+}
+
+impl Follower {
+    fn hear(&mut self, watermark: Offset, stamp: Stamp) {
+        self.watermark = self.watermark.max(watermark);
+        self.stamp = self.stamp.max(Some(stamp));
+    }
+}

@@ -1,0 +1,237 @@
+//! The invariants of replication, judged from outside: an oracle sees every disk and every message, and believes nobody.
+//!
+//! Owns the truth of each partition: what is committed, who led when, which bytes an offset had in which epoch. A broken
+//! invariant is a [`Violation`] that carries its name; nothing here steers the simulation.
+
+use std::collections::BTreeMap;
+
+use ottla_core::replica::Assignment;
+use ottla_core::types::{BrokerId, Incarnation, LeaderEpoch, Offset};
+
+use crate::controller::Snapshot;
+use crate::log::{Record, SimLog, offset};
+
+/// How long a deposed leader may go on believing, clocks that run at different speeds included. Microseconds.
+const DEPOSED_US: u64 = 1_030_000;
+
+/// An invariant does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its name.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+/// What a check finds.
+pub type Checked = Result<(), Violation>;
+
+fn holds(invariant: &'static str, holds: bool, what: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(Violation { invariant, what: what() }) }
+}
+
+/// What is known of one replica at the moment of a check.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// Which broker.
+    pub id: BrokerId,
+    /// Its process runs and is registered.
+    pub registered: bool,
+    /// Its disk.
+    pub log: &'a SimLog,
+}
+
+/// The truth about one partition.
+#[derive(Clone, Debug, Default)]
+pub struct Truth {
+    committed: Vec<Record>,
+    leaders: BTreeMap<LeaderEpoch, (BrokerId, Incarnation)>,
+    begun: BTreeMap<LeaderEpoch, u64>,
+    prefixes: BTreeMap<(Offset, LeaderEpoch), u64>,
+    shown: BTreeMap<LeaderEpoch, Offset>,
+    versions: Option<Assignment>,
+}
+
+impl Truth {
+    /// The true high watermark.
+    pub fn watermark(&self) -> Offset {
+        offset(self.committed.len())
+    }
+
+    /// A committed record.
+    pub fn committed(&self, at: Offset) -> Option<&Record> {
+        usize::try_from(at.get()).ok().and_then(|index| self.committed.get(index))
+    }
+
+    fn prefix(&self) -> u64 {
+        self.committed.last().map_or(0, |record| record.prefix)
+    }
+
+    /// A5: versions and epochs go up by one; an epoch has one leader.
+    pub fn on_version(&mut self, new: &Assignment) -> Checked {
+        if let Some(old) = &self.versions {
+            let (from, to) = (old.partition_epoch.get(), new.partition_epoch.get());
+            holds("A5", to >= from, || format!("version {from} became {to}"))?;
+            holds("A5", new.leader_epoch >= old.leader_epoch, || "a leader epoch went back".to_owned())?;
+        }
+        if let Some(leader) = new.leader {
+            let first = *self.leaders.entry(new.leader_epoch).or_insert(leader);
+            holds("A5", first == leader, || format!("epoch {} has two leaders", new.leader_epoch))?;
+        }
+        self.versions = Some(new.clone());
+        Ok(())
+    }
+
+    /// R2, R6, A5: somebody begins to lead.
+    pub fn on_leading(&mut self, now: u64, epoch: LeaderEpoch, run: Incarnation, seen: Seen<'_>) -> Checked {
+        let given = self.leaders.get(&epoch).copied();
+        holds("A5", given == Some((seen.id, run)), || {
+            format!("{} run {run} leads in epoch {epoch}, which was given to {given:?}", seen.id)
+        })?;
+        let newest = self.versions.as_ref().is_some_and(|newest| newest.leader_epoch == epoch);
+        let previous = self.begun.insert(epoch, now);
+        holds("R6", previous.is_none(), || format!("epoch {epoch} began twice"))?;
+        if newest { self.has_all("R2", seen) } else { Ok(()) }
+    }
+
+    fn has_all(&self, invariant: &'static str, seen: Seen<'_>) -> Checked {
+        let (end, synced) = (self.watermark(), seen.log.synced());
+        holds(invariant, synced >= end, || format!("{} has {synced} durable, committed is {end}", seen.id))?;
+        holds(invariant, seen.log.prefix(end) == Some(self.prefix()), || {
+            format!("{} has other bytes below the committed end {end}", seen.id)
+        })
+    }
+
+    /// R3: who may be elected has everything that is committed.
+    pub fn on_members(&self, assignment: &Assignment, seen: &[Seen<'_>]) -> Checked {
+        let members = seen.iter().filter(|seen| seen.registered && assignment.is_member(seen.id));
+        members.into_iter().try_for_each(|&member| self.has_all("R3", member))
+    }
+
+    /// R4, R1: a leader says that everything below `end` is committed.
+    pub fn on_watermark(
+        &mut self,
+        isr: &[BrokerId],
+        min: u16,
+        leader: Seen<'_>,
+        end: Offset,
+        seen: &[Seen<'_>],
+    ) -> Checked {
+        holds("R4", isr.len() >= usize::from(min), || format!("{} in sync are fewer than {min}", isr.len()))?;
+        holds("R4", leader.log.synced() >= end, || format!("leader {} has less than {end} durable", leader.id))?;
+        for member in seen.iter().filter(|seen| isr.contains(&seen.id) && !seen.log.wiped) {
+            let same = member.log.prefix(end) == leader.log.prefix(end);
+            holds("R4", member.log.synced() >= end && same, || {
+                format!("{} has {} durable, the leader says {end}", member.id, member.log.synced())
+            })?;
+        }
+        let known = self.watermark();
+        if end > known {
+            let grown = leader.log.range(known, end);
+            holds("R1", leader.log.prefix(known) == Some(self.prefix()), || {
+                format!("leader {} commits other bytes below {known}", leader.id)
+            })?;
+            self.committed.extend_from_slice(grown);
+        } else {
+            let below = usize::try_from(end.get()).unwrap_or(0);
+            let prefix = below.checked_sub(1).map_or(0, |last| self.committed[last].prefix);
+            holds("R1", leader.log.prefix(end) == Some(prefix), || {
+                format!("leader {} commits other bytes below {end}", leader.id)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// R10: a follower knows of a high watermark.
+    pub fn on_known_watermark(&self, id: BrokerId, end: Offset) -> Checked {
+        let known = self.watermark();
+        holds("R10", end <= known, || format!("follower {id} believes in {end}, committed is {known}"))
+    }
+
+    /// R7, R9: a record comes into a log.
+    pub fn on_appended(&mut self, at: Offset, record: &Record, before: Option<LeaderEpoch>) -> Checked {
+        holds("R9", before.is_none_or(|before| before <= record.epoch), || {
+            format!("epoch {} follows {before:?}", record.epoch)
+        })?;
+        let known = *self.prefixes.entry((at, record.epoch)).or_insert(record.prefix);
+        holds("R7", known == record.prefix, || {
+            format!("offset {at} of epoch {} has two contents, or two prefixes", record.epoch)
+        })
+    }
+
+    /// R8: a follower cuts its log; nothing that is committed is among what it loses. (A replica that comes back late holds
+    /// records that never were, at offsets that are committed by now.)
+    pub fn on_cut(&self, seen: Seen<'_>, end: Offset) -> Checked {
+        let lost = seen.log.get(end);
+        holds("R8", lost.is_none() || lost != self.committed(end), || {
+            format!("{} cuts to {end}, which is committed up to {}", seen.id, self.watermark())
+        })
+    }
+
+    /// R11: what a leader believes of a follower.
+    pub fn on_believed(&self, leader: &SimLog, end: Offset, follower: Seen<'_>) -> Checked {
+        let synced = follower.log.synced();
+        let same = follower.log.prefix(end) == leader.prefix(end);
+        holds("R11", synced >= end && same, || {
+            format!("{} is believed to stand at {end}, {synced} are durable there", follower.id)
+        })
+    }
+
+    /// R1: an acks=all answer leaves.
+    pub fn on_acked(&self, at: Offset, value: u64) -> Checked {
+        holds("R1", self.committed(at).is_some_and(|record| record.value == value), || {
+            format!("{value} at {at} is acknowledged but not committed")
+        })
+    }
+
+    /// R13: a leader serves something that another leader could contradict.
+    pub fn on_served(&self, now: u64, epoch: LeaderEpoch, by: BrokerId) -> Checked {
+        let deposed = self.begun.range(LeaderEpoch::new(epoch.get() + 1)..).map(|(_, &at)| at).min();
+        holds("R13", deposed.is_none_or(|at| at + DEPOSED_US >= now), || {
+            format!("{by} serves in epoch {epoch}, deposed {} ms ago", (now - deposed.unwrap_or(now)) / 1000)
+        })
+    }
+
+    /// R10: a consumer reads.
+    pub fn on_read(&self, by: BrokerId, at: Offset, record: Option<&Record>) -> Checked {
+        holds("R10", record.is_some() && record == self.committed(at), || {
+            format!("a consumer reads {record:?} at {at} from {by}, committed is {:?}", self.committed(at))
+        })
+    }
+
+    /// R10: a high watermark is shown.
+    pub fn on_shown(&mut self, by: BrokerId, epoch: LeaderEpoch, end: Offset) -> Checked {
+        let before = self.shown.range(..=epoch).map(|(_, &end)| end).max();
+        holds("R10", before.is_none_or(|before| before <= end), || format!("{by} shows {end} after {before:?}"))?;
+        self.shown.insert(epoch, end);
+        Ok(())
+    }
+
+    /// Once healed: a leader, everybody in sync, equal logs.
+    pub fn on_healed(&self, newest: &Assignment, seen: &[Seen<'_>]) -> Checked {
+        holds("Liveness", newest.leader.is_some(), || format!("no leader: {newest:?}"))?;
+        holds("Liveness", newest.isr.len() == newest.replicas.len(), || format!("not all in sync: {newest:?}"))?;
+        let (end, prefix) = (self.watermark(), self.prefix());
+        for replica in seen {
+            holds("Liveness", replica.log.synced() == end && replica.log.prefix(end) == Some(prefix), || {
+                format!("{} ends at {}, committed is {end}", replica.id, replica.log.end())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A6: at most one run per broker is let in.
+pub fn check_brokers(old: &Snapshot, new: &Snapshot) -> Checked {
+    for (id, peer) in &new.peers {
+        let before = old.peers.get(id).map(|peer| peer.incarnation);
+        holds("A6", before.is_none_or(|before| before <= peer.incarnation), || format!("{id}: a run came back"))?;
+        let replaced = before.is_some_and(|before| before < peer.incarnation);
+        for partition in new.partitions.iter().filter(|_| replaced && peer.fenced) {
+            holds("A6", !partition.isr.contains(id) && partition.leader_id() != Some(*id), || {
+                format!("{id} is let in while its old run is in the ISR")
+            })?;
+        }
+    }
+    Ok(())
+}

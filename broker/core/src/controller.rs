@@ -1,18 +1,20 @@
 //! The controller: the one machine that changes a cluster's metadata.
 //!
-//! Owns claiming (root first, then every shard), deciding, writing by compare-and-swap, settling writes whose answers
-//! were lost, and publishing what is committed. It never acts before it owns every document (A3), never answers before
-//! what it says is durable, never deletes a replica because something is absent, and stops when another owns a document
-//! in its term or a later one (A1).
+//! Owns asking brokers what they have seen, claiming (root first, then every shard), deciding, writing by
+//! compare-and-swap, settling writes whose answers were lost, and publishing what is committed. It never writes before
+//! half of the brokers have spoken (A7), never acts before it owns every document (A3), never answers before what it
+//! says is durable, never deletes a replica because something is absent, and stops when another owns a document in its
+//! term or a later one (A1).
 //!
 //! `step` takes events and time and gives effects; the shell performs them in order and reports back. There is no IO,
 //! clock or randomness in here: ids are drawn by the askers, the session by the process.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::BrokerConfig;
-use crate::metadata::Image;
+use crate::metadata::{Broker, Image};
 use crate::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation};
 
 mod alter_partition;
@@ -24,6 +26,7 @@ mod configs;
 pub mod document;
 mod election;
 pub mod error;
+mod gather;
 mod growth;
 mod leaders;
 mod lease;
@@ -92,7 +95,8 @@ pub struct Config {
     pub broker: BrokerConfig,
     /// For how long the Lease is asked for.
     pub lease: Duration,
-    /// Per document, the highest epoch and version that this broker has ever seen: anything older was rolled back.
+    /// Per document, the highest epoch and version that this broker has ever seen, its own writes included: anything
+    /// older was rolled back.
     pub floor: Vector,
     /// What most brokers leave as it is.
     pub tuning: Tuning,
@@ -228,6 +232,9 @@ pub enum Effect {
     },
     /// Write a document by compare-and-swap; answered by [`Event::Wrote`].
     Write(Write),
+    /// Have each of these brokers say, from now on, what it stands on and has seen: [`Event::Presented`]. What they said
+    /// before does not count any more. Whoever cannot be reached yet is asked as soon as it can be.
+    Gather(BTreeMap<BrokerId, Broker>),
     /// Everybody may see this: it is committed.
     Publish(Image),
     /// Answers a request.
@@ -252,12 +259,12 @@ pub enum Phase {
     Waiting,
     /// It was deposed, or must be quiet; it begins again then, if it holds the Lease.
     Backoff(Instant),
-    /// It reads and claims the root, which allots the epoch.
+    /// It reads the root, and waits to hear from half of its brokers what they have seen. It has written nothing.
+    GatheringVectors,
+    /// It claims the root, which allots the epoch.
     ClaimingRoot,
     /// It reads and claims every shard.
     ClaimingShards,
-    /// It owns all, and waits to hear from half of the registered brokers that nothing was rolled back.
-    GatheringVectors,
     /// It owns all, and decides.
     Acting,
     /// Something is wrong that a person has to look at.
@@ -282,6 +289,8 @@ pub struct Machine {
     owner: Owner,
     root: Slot<Root>,
     shards: Vec<Slot<Shard>>,
+    /// The root as it was read, while it waits to be claimed.
+    unclaimed: Option<(Arc<Root>, Revision)>,
     pending: BTreeMap<RequestId, Pending>,
     image: Image,
     /// The file's values under the run-time ones of the latest root.
@@ -314,6 +323,7 @@ impl Machine {
             owner,
             root: Slot::new(),
             shards: Vec::new(),
+            unclaimed: None,
             pending: BTreeMap::new(),
             image: Image::empty(config.cluster),
             broker: config.broker.clone(),
@@ -378,7 +388,7 @@ impl Machine {
                 self.liveness.on_closed(now, broker, incarnation, refused);
             }
             Event::Left { broker, incarnation } => self.on_left(now, broker, incarnation),
-            Event::Presented(presentation) => self.on_presented(now, presentation, out),
+            Event::Presented(presentation) => self.on_presented(presentation, out),
             Event::HandedOver(ages) => self.on_handed_over(now, &ages),
             Event::Followed { epoch, registered } => self.preemption.follow(epoch, registered),
             Event::ControllerSilent { broker, epoch, ages } => {
@@ -396,7 +406,7 @@ impl Machine {
     fn on_lease(&mut self, now: Instant, seen: LeaseSeen, out: &mut Effects) {
         match self.lease.on_seen(now, seen, out) {
             lease::Advice::Same => {}
-            lease::Advice::Gained if self.phase == Phase::Waiting => self.begin_claim(out),
+            lease::Advice::Gained if self.phase == Phase::Waiting => self.gather(out),
             lease::Advice::Gained => {}
             lease::Advice::Lost => self.stand_down(Phase::Waiting, out),
         }
@@ -408,7 +418,7 @@ impl Machine {
         if matches!(self.phase, Phase::Backoff(until) if until <= now) {
             self.phase = Phase::Waiting;
             if self.lease.is_held() {
-                self.begin_claim(out);
+                self.gather(out);
             }
         }
         self.retry_due(now, out);

@@ -201,6 +201,8 @@ impl Shell {
                     self.events.push_back(Event::Read { document, token, outcome });
                 }
                 Effect::Write(write) => writes.push(write),
+                // Nobody else can be asked from here: this broker vouches for what it has seen itself.
+                Effect::Gather(_) => {}
                 // Only the newest image matters: it holds what the earlier ones did.
                 Effect::Publish(image) => self.unapplied = Some(image),
                 Effect::Answer(id, answer) => {

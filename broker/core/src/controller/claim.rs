@@ -1,4 +1,5 @@
-//! Claiming: the root first, by compare-and-swap, which alone allots the epoch; then every shard, only from a lower one.
+//! Claiming: the root first, by compare-and-swap, which alone allots the epoch; then every shard, only from a lower one,
+//! and only if nobody has seen it newer.
 //!
 //! Owns standing down and halting. Its state is what it read while claiming (A3); on meeting an epoch at or above its
 //! own by another writer it stops, and while it holds the Lease begins again at the root after a delay.
@@ -9,26 +10,16 @@ use std::time::{Duration, Instant};
 use super::slot::{Content, Settled, Slot};
 use super::{
     Document, DocumentId, Effect, Effects, Halt, Header, Machine, Phase, RETRY, ReadOutcome, Revision, Root, Shard,
-    ShardId, document, producer_ids,
+    ShardId, document,
 };
 use crate::metadata::Image;
-use crate::types::ControllerEpoch;
 
 impl Machine {
-    pub(super) fn begin_claim(&mut self, out: &mut Effects) {
-        self.vectors.begin_claim();
-        self.phase = Phase::ClaimingRoot;
-        self.root = Slot::new();
-        self.shards.clear();
-        self.read(DocumentId::Root, out);
-    }
-
     /// Stops deciding. What was under way may or may not take effect; whoever waited is told to ask again.
     pub(super) fn stand_down(&mut self, next: Phase, out: &mut Effects) {
         let was_acting = self.phase == Phase::Acting;
         self.phase = next;
-        self.root = Slot::new();
-        self.shards.clear();
+        self.forget_documents();
         self.abandon_growth(out);
         for (id, pending) in std::mem::take(&mut self.pending) {
             out.push(Effect::Answer(id, pending.refused));
@@ -138,7 +129,7 @@ impl Machine {
             return Err(Halt::OtherCluster { document, got: header.cluster, expected: self.config.cluster });
         }
         let written = self.owned_header(id).map(|header| (header.epoch, header.version));
-        let floor = self.vectors.floor(id).filter(|_| self.config.tuning.rules.rolled_back_metadata_stops);
+        let floor = self.vectors.floor(id).filter(|_| self.stops_when_rolled_back());
         match written.max(floor) {
             Some(seen) if (header.epoch, header.version) < seen => Err(Halt::RolledBack {
                 document: id.to_string(),
@@ -173,7 +164,7 @@ impl Machine {
     fn on_root_found(&mut self, now: Instant, root: &Arc<Root>, revision: Revision, out: &mut Effects) {
         if self.root.in_flight().is_some() {
             match self.root.settle(root, revision.clone()) {
-                Settled::Done(waiters) => return self.on_root_committed(now, waiters, out),
+                Settled::Done(waiters) => return self.on_root_committed(waiters, out),
                 Settled::NotYet => return self.resend(now, DocumentId::Root, out),
                 Settled::Other => {}
             }
@@ -181,15 +172,10 @@ impl Machine {
             if self.phase != Phase::ClaimingRoot || root.header.epoch >= self.owner.epoch {
                 return self.deposed(now, out);
             }
-        } else if self.phase != Phase::ClaimingRoot {
+        } else if self.phase != Phase::GatheringVectors {
             return self.deposed(now, out);
         }
-        self.vectors.claimed(DocumentId::Root, &root.header);
-        self.owner.epoch = ControllerEpoch::new(root.header.epoch.get().saturating_add(1));
-        let mut claimed = (**root).clone();
-        claimed.next_producer_id = producer_ids::skipped(claimed.next_producer_id);
-        let write = self.root.claim(claimed, revision, &mut self.owner);
-        out.push(Effect::Write(write));
+        self.weigh_root(root, revision, out);
     }
 
     fn on_shard_found(&mut self, now: Instant, shard: &Arc<Shard>, revision: Revision, out: &mut Effects) {
@@ -259,22 +245,22 @@ impl Machine {
     }
 
     /// The root is ours: its count of shards says what else there is to claim.
-    pub(super) fn on_root_claimed(&mut self, now: Instant, out: &mut Effects) {
+    pub(super) fn on_root_claimed(&mut self, out: &mut Effects) {
         let count = self.root.committed().map_or(0, |root| root.shard_count);
         self.phase = Phase::ClaimingShards;
         self.shards = (0..count).map(|_| Slot::new()).collect();
         for shard in 0..count {
             self.read(DocumentId::Shard(ShardId(shard)), out);
         }
-        self.act_if_all_claimed(now, out);
     }
 
     pub(super) fn act_if_all_claimed(&mut self, now: Instant, out: &mut Effects) {
-        if self.shards.iter().any(|slot| slot.committed().is_none()) {
-            return;
+        if self.shards.iter().all(|slot| slot.committed().is_some())
+            && self.verify_seen(out)
+            && self.phase == Phase::ClaimingShards
+        {
+            self.act(now, out);
         }
-        self.phase = Phase::GatheringVectors;
-        self.act_if_nothing_went_back(now, out);
     }
 
     /// The state to begin with is what was read while claiming (A3).

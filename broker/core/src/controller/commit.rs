@@ -60,7 +60,7 @@ impl Machine {
             DocumentId::Root => {
                 self.root.end_read();
                 let waiters = self.root.commit(revision);
-                self.on_root_committed(now, waiters, out);
+                self.on_root_committed(waiters, out);
             }
             DocumentId::Shard(shard) => {
                 let Some(slot) = self.shard_slot(shard) else { return };
@@ -72,9 +72,10 @@ impl Machine {
         }
     }
 
-    pub(super) fn on_root_committed(&mut self, now: Instant, waiters: Vec<RequestId>, out: &mut Effects) {
+    pub(super) fn on_root_committed(&mut self, waiters: Vec<RequestId>, out: &mut Effects) {
+        self.note_own(DocumentId::Root);
         if self.phase == Phase::ClaimingRoot {
-            return self.on_root_claimed(now, out);
+            return self.on_root_claimed(out);
         }
         let Some(root) = self.root.committed().cloned() else { return };
         self.image = self.with_root(self.image.clone(), &root);
@@ -90,6 +91,7 @@ impl Machine {
         waiters: Vec<RequestId>,
         out: &mut Effects,
     ) {
+        self.note_own(DocumentId::Shard(shard));
         if self.phase == Phase::ClaimingShards {
             return self.act_if_all_claimed(now, out);
         }

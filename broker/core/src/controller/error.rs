@@ -288,9 +288,9 @@ pub enum Halt {
          changed until it is restored or recovered"
     )]
     Missing(String),
-    /// A document is older than what this broker has already seen.
+    /// A document is older than what a broker has already seen.
     #[error(
-        "MetadataRolledBack: the metadata document {document} is at epoch {epoch}, version {version}, but this broker \
+        "MetadataRolledBack: the metadata document {document} is at epoch {epoch}, version {version}, but a broker \
          has seen epoch {seen_epoch}, version {seen_version}; nothing is deleted or changed until it is recovered"
     )]
     RolledBack {
@@ -304,6 +304,19 @@ pub enum Halt {
         seen_epoch: i64,
         /// The version that was seen.
         seen_version: u64,
+    },
+    /// The root, which allots every epoch, is older than what a broker has already seen of another document.
+    #[error(
+        "MetadataRolledBack: the metadata root is at epoch {epoch}, but a broker has seen {document} at epoch \
+         {seen_epoch}; nothing is deleted or changed until it is recovered"
+    )]
+    TermWentBack {
+        /// The root's epoch.
+        epoch: i64,
+        /// What was seen.
+        document: String,
+        /// In which epoch.
+        seen_epoch: i64,
     },
     /// A document of another cluster.
     #[error("the metadata document {document} belongs to cluster {got}; the data directory belongs to {expected}")]

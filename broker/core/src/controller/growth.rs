@@ -116,6 +116,9 @@ impl Machine {
                 let counted = self.root.committed().map_or(0, |root| root.shard_count);
                 if usize::try_from(counted).is_ok_and(|counted| counted > self.shards.len()) {
                     self.shards.extend(slots);
+                    for shard in self.shard_ids().collect::<Vec<_>>() {
+                        self.note_own(DocumentId::Shard(shard));
+                    }
                     self.growth.wanted = false;
                     self.remove_strays(&mut Work::internal(Urgency::Request));
                     for (id, request) in std::mem::take(&mut self.growth.waiting) {

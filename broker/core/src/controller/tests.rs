@@ -89,6 +89,8 @@ struct Bench {
     machine: Machine,
     answers: BTreeMap<RequestId, Answer>,
     halted: Option<Halt>,
+    /// Who was last asked what it has seen.
+    gathered: Vec<BrokerId>,
     writes: usize,
     asked: u64,
 }
@@ -109,7 +111,8 @@ impl Bench {
     fn on(store: Store, config: Config) -> Self {
         let machine = Machine::new(config);
         let answers = BTreeMap::new();
-        let mut bench = Self { now: epoch(), store, machine, answers, halted: None, writes: 0, asked: 0 };
+        let (halted, gathered, writes, asked) = (None, Vec::new(), 0, 0);
+        let mut bench = Self { now: epoch(), store, machine, answers, halted, gathered, writes, asked };
         bench.feed(Event::Start);
         bench
     }
@@ -150,6 +153,7 @@ impl Bench {
                         assert!(self.answers.insert(id, answer).is_none(), "answered twice");
                     }
                     Effect::Halted(why) => self.halted = Some(why),
+                    Effect::Gather(brokers) => self.gathered = brokers.into_keys().collect(),
                     Effect::Publish(_) | Effect::Leading(_) | Effect::Deposed | Effect::WakeAt(_) => {}
                 }
             }
@@ -242,10 +246,18 @@ fn a_missing_document_stops_the_controller_and_nothing_is_written() {
 
 #[test]
 fn a_document_older_than_what_was_seen_stops_the_controller() {
-    let mut config = config(1, 1);
-    config.floor.insert(DocumentId::Shard(ShardId(0)), (ControllerEpoch::new(4), 9));
-    let bench = Bench::on(Store::initialised(), config);
-    assert!(matches!(bench.halted, Some(Halt::RolledBack { seen_version: 9, .. })), "{:?}", bench.halted);
+    let on = |document: DocumentId, epoch: i64| {
+        let mut config = config(1, 1);
+        config.floor.insert(document, (ControllerEpoch::new(epoch), 9));
+        let bench = Bench::on(Store::initialised(), config);
+        assert!(bench.store.documents[&document].0.header().version == 0, "it is as it was");
+        bench.halted.expect("stops")
+    };
+    let shard = DocumentId::Shard(ShardId(0));
+    assert!(matches!(on(shard, 0), Halt::RolledBack { seen_version: 9, .. }));
+    assert!(matches!(on(DocumentId::Root, 0), Halt::RolledBack { seen_version: 9, .. }));
+    // Whatever is of an epoch that the root never was in: the root went back.
+    assert!(matches!(on(shard, 4), Halt::TermWentBack { epoch: 0, seen_epoch: 4, .. }));
 }
 
 #[test]
@@ -324,7 +336,8 @@ fn whoever_finds_a_later_owner_stands_down_and_refuses_what_waited() {
     let [Effect::Write(write)] = &out[..] else { panic!("{out:?}") };
     let write = write.clone();
 
-    let new = Bench::on(old.store.clone(), config(2, 2));
+    let mut new = Bench::on(old.store.clone(), config(2, 2));
+    new.feed(Event::Presented(cluster::presentation(1, 1)));
     old.store = new.store;
     let outcome = old.store.write(&write);
     assert_eq!(outcome, WriteOutcome::Conflict);

@@ -1,9 +1,8 @@
 //! What brokers have seen of the metadata, so that metadata which went back is noticed (A7).
 //!
-//! Owns the vectors of (document, epoch, version). A claimer acts only after vectors from at least half of the
-//! registered brokers, itself included, each from the data directory that the root knows. A document that is older than
-//! what anybody has seen, or a shard that somebody has seen and that the root does not count, stops the controller;
-//! nothing is deleted. A vector that is merely of a later controller deposes this one.
+//! Owns the vectors of (document, epoch, version). A document that is older than what anybody has seen, or a shard that
+//! somebody has seen and that the root does not count, stops the controller, whenever that is said; nothing is deleted.
+//! A vector that is merely of a later controller deposes this one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -27,7 +26,8 @@ pub struct Presentation {
     pub cluster: ClusterId,
     /// The data directory and the last run that it records.
     pub standing: Standing,
-    /// The newest metadata that its data directory holds.
+    /// The newest metadata that its data directory holds. A shard that the root it holds does not count is not in it: it
+    /// was being made, and means nothing yet.
     pub vector: Vector,
 }
 
@@ -35,15 +35,19 @@ pub struct Presentation {
 pub(super) struct Vectors {
     /// The highest that anybody has seen; nothing below it may be acted on.
     floor: Vector,
+    /// What this process has written since it last began to claim.
+    own: Vector,
     /// Who has said what it has seen, and what it stood on.
     heard: BTreeMap<BrokerId, Standing>,
+    /// Who was asked.
+    asked: Option<BTreeSet<BrokerId>>,
     /// What each document was when it was claimed.
     claimed_at: Vector,
 }
 
 impl Vectors {
     pub(super) fn new(floor: Vector) -> Self {
-        Self { floor, heard: BTreeMap::new(), claimed_at: Vector::new() }
+        Self { floor, own: Vector::new(), heard: BTreeMap::new(), asked: None, claimed_at: Vector::new() }
     }
 
     /// The highest that anybody has seen of the document.
@@ -56,10 +60,31 @@ impl Vectors {
         self.claimed_at.insert(document, (header.epoch, header.version));
     }
 
-    /// What was said before this claim may be older than what is known now.
-    pub(super) fn begin_claim(&mut self) {
+    /// The highest that anybody has seen, of every document.
+    pub(super) fn all(&self) -> impl Iterator<Item = (DocumentId, (ControllerEpoch, u64))> {
+        self.floor.iter().map(|(document, seen)| (*document, *seen))
+    }
+
+    /// What the broker stood on when it last spoke.
+    pub(super) fn heard(&self, id: BrokerId) -> Option<Standing> {
+        self.heard.get(&id).copied()
+    }
+
+    /// What was said so far may be older than what is known now: everybody is asked anew.
+    pub(super) fn begin(&mut self) {
         self.claimed_at.clear();
         self.heard.clear();
+        self.asked = None;
+        for (document, written) in std::mem::take(&mut self.own) {
+            let floor = self.floor.entry(document).or_insert(written);
+            *floor = written.max(*floor);
+        }
+    }
+
+    /// Whether these have to be asked: they are not those that were.
+    pub(super) fn asks<'a>(&mut self, members: impl Iterator<Item = &'a BrokerId>) -> bool {
+        let members = Some(members.copied().collect());
+        std::mem::replace(&mut self.asked, members.clone()) != members
     }
 
     /// Takes a vector in; the documents of which it has seen more than anybody before.
@@ -77,18 +102,22 @@ impl Vectors {
 }
 
 impl Machine {
-    pub(super) fn on_presented(&mut self, now: Instant, presentation: Presentation, out: &mut Effects) {
+    pub(super) fn on_presented(&mut self, presentation: Presentation, out: &mut Effects) {
         if presentation.cluster != self.config.cluster {
             return;
         }
-        for document in self.vectors.take(presentation) {
+        let raised = self.vectors.take(presentation);
+        if self.phase == Phase::GatheringVectors {
+            if !raised.is_empty() {
+                self.weigh_again(out);
+            }
+            return self.claim_when_vouched(out);
+        }
+        for document in raised {
             // What is being read was perhaps read before the broker saw what it saw.
             if self.is_reading(document) {
                 self.read(document, out);
             }
-        }
-        if self.phase == Phase::GatheringVectors {
-            self.act_if_nothing_went_back(now, out);
         }
     }
 
@@ -100,57 +129,59 @@ impl Machine {
         }
     }
 
-    /// Begins to decide, if enough brokers have said what they have seen and none has seen more than there is.
-    pub(super) fn act_if_nothing_went_back(&mut self, now: Instant, out: &mut Effects) {
-        let Some(root) = self.root.committed() else { return };
-        let vouches = |id: &BrokerId| {
-            let member = &root.members[id];
-            // Our own floor is in the configuration; others count with the disk that the root knows.
-            let standing = self.vectors.heard.get(id);
-            standing.map_or(*id == self.config.me, |standing| member.stands_on(*standing))
-        };
-        let heard = root.members.keys().filter(|id| vouches(id)).count();
-        if heard * 2 < root.members.len() && self.config.tuning.rules.rolled_back_metadata_stops {
-            return;
-        }
-        self.verify_seen(out);
-        if self.phase == Phase::GatheringVectors {
-            self.act(now, out);
+    /// What this process has written, durably, counts like what others have seen once it claims again.
+    pub(super) fn note_own(&mut self, document: DocumentId) {
+        if let Some(written) = self.owned_header(document).map(|header| (header.epoch, header.version)) {
+            self.vectors.own.insert(document, written);
         }
     }
 
-    /// Compares what is owned with what anybody has seen.
-    pub(super) fn verify_seen(&mut self, out: &mut Effects) {
-        let owns = matches!(self.phase, Phase::GatheringVectors | Phase::Acting);
-        if !owns || !self.config.tuning.rules.rolled_back_metadata_stops {
-            return;
+    /// Compares what is claimed with what anybody has seen; false if something does not go together.
+    pub(super) fn verify_seen(&mut self, out: &mut Effects) -> bool {
+        let owns = matches!(self.phase, Phase::ClaimingShards | Phase::Acting);
+        if !owns || !self.stops_when_rolled_back() {
+            return true;
         }
         let mut suspects = BTreeSet::new();
         for (document, seen) in &self.vectors.floor {
             let owned = self.owned_header(*document).map(|header| (header.epoch, header.version));
             let Some(owned) = owned else {
-                // A shard that the root does not count: only a later root could.
-                suspects.insert((DocumentId::Root, *document));
+                if !self.is_counted(*document) {
+                    // A shard that the root does not count: only a later root could.
+                    suspects.insert((DocumentId::Root, *document));
+                }
+                // What is not claimed yet is compared when it is read.
                 continue;
             };
             let claimed_at = self.vectors.claimed_at.get(document).copied();
             // Below our own epoch there is exactly one history, the one that was claimed.
             if seen.0 < self.owner.epoch && claimed_at.is_some_and(|at| at < *seen) {
                 let at = claimed_at.unwrap_or_default();
-                return self.halt(rolled_back(*document, at, *seen), out);
+                self.halt(rolled_back(*document, at, *seen), out);
+                return false;
             }
             if owned < *seen {
                 suspects.insert((*document, *document));
             }
         }
-        for (read, seen) in suspects {
+        for (read, seen) in &suspects {
             // Read anew: either a later controller is found, and deposes us, or the document did go back.
-            if read != seen && !self.root_may_count(seen) {
-                return self.halt(Halt::Missing(seen.to_string()), out);
+            if read != seen && !self.root_may_count(*seen) {
+                self.halt(Halt::Missing(seen.to_string()), out);
+                return false;
             }
-            if !self.is_reading(read) && !self.is_retrying(read) {
-                self.read(read, out);
+            if !self.is_reading(*read) && !self.is_retrying(*read) {
+                self.read(*read, out);
             }
+        }
+        suspects.is_empty()
+    }
+
+    /// Whether the root that was claimed counts it.
+    fn is_counted(&self, document: DocumentId) -> bool {
+        match document {
+            DocumentId::Root => true,
+            DocumentId::Shard(ShardId(shard)) => usize::try_from(shard).is_ok_and(|at| at < self.shards.len()),
         }
     }
 
@@ -161,10 +192,7 @@ impl Machine {
 
     /// A shard that somebody has seen and the root does not count.
     pub(super) fn uncounted_shard(&self) -> Option<DocumentId> {
-        self.vectors.floor.keys().copied().find(|document| match document {
-            DocumentId::Root => false,
-            DocumentId::Shard(ShardId(shard)) => usize::try_from(*shard).is_ok_and(|at| at >= self.shards.len()),
-        })
+        self.vectors.floor.keys().copied().find(|document| !self.is_counted(*document))
     }
 
     /// The header of a document as this process last wrote it.
@@ -179,7 +207,7 @@ impl Machine {
     }
 
     /// Everything is owned and nothing went back: from here on this process decides.
-    fn act(&mut self, now: Instant, out: &mut Effects) {
+    pub(super) fn act(&mut self, now: Instant, out: &mut Effects) {
         self.begin_acting(out);
         let Some(root) = self.root.committed() else { return };
         let members = root.members.iter().map(|(id, member)| (*id, member.broker.incarnation));

@@ -257,7 +257,7 @@ impl World {
                 Effect::Deposed => self.seen.depositions += 1,
                 Effect::Halted(why) => panic!("halted without a reason: {why}"),
                 Effect::Publish(image) => self.check_image(&image),
-                Effect::Leading(_) | Effect::WakeAt(_) => {}
+                Effect::Gather(_) | Effect::Leading(_) | Effect::WakeAt(_) => {}
             }
         }
     }

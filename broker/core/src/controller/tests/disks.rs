@@ -506,7 +506,7 @@ impl World {
                 Effect::Write(write) => self.flying.push((machine, Flying::Write(write))),
                 Effect::Answer(id, answer) => self.answered(machine, id, answer),
                 Effect::Halted(why) => panic!("halted without a reason: {why}"),
-                Effect::Publish(_) | Effect::Leading(_) | Effect::Deposed | Effect::WakeAt(_) => {}
+                Effect::Publish(_) | Effect::Gather(_) | Effect::Leading(_) | Effect::Deposed | Effect::WakeAt(_) => {}
             }
         }
     }

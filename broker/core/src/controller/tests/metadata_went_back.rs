@@ -22,10 +22,18 @@ fn header_of(store: &Store, document: DocumentId) -> (i64, u64) {
     (header.epoch.get(), header.version)
 }
 
+/// What a controller that is not stopped would do: claim one document after the other.
+fn untouched(bench: &Bench, before: &Store) {
+    assert_eq!(bench.writes, 0);
+    assert!(before.documents.iter().all(|(id, document)| bench.store.documents[id] == *document));
+}
+
 #[test]
-fn a_claimer_acts_only_when_half_of_the_brokers_have_said_what_they_saw() {
-    let mut bench = Bench::on(three(), config(1, 2));
+fn nothing_is_claimed_before_half_of_the_brokers_have_said_what_they_saw() {
+    let store = three();
+    let mut bench = Bench::on(store.clone(), config(1, 2));
     assert_eq!(bench.machine.phase(), &Phase::GatheringVectors);
+    assert_eq!(bench.gathered, [1, 2, 3].map(id));
     assert_eq!(bench.ask(Request::AllocateProducerIds), Answer::AllocateProducerIds(Err(error::NotController)));
     // A disk that the root does not know vouches for nothing, nor does a broker of another cluster.
     bench.feed(Event::Presented(presentation(2, 0)));
@@ -34,6 +42,7 @@ fn a_claimer_acts_only_when_half_of_the_brokers_have_said_what_they_saw() {
     bench.feed(Event::Presented(foreign));
     bench.feed(Event::Presented(presentation(9, 1)));
     assert_eq!(bench.machine.phase(), &Phase::GatheringVectors);
+    untouched(&bench, &store);
     bench.feed(Event::Presented(presentation(2, 1)));
     assert_eq!(bench.machine.phase(), &Phase::Acting);
     // Who is not registered itself needs half of those that are.
@@ -108,4 +117,77 @@ fn a_canary_that_takes_metadata_as_it_finds_it_is_not_stopped() {
     assert_eq!(bench.machine.phase(), &Phase::Acting);
     assert!(bench.halted.is_none());
     assert_eq!(id(3), BrokerId::new(3));
+}
+
+/// A document is put back to an older state between the first controller's start and its end; the next one finds it.
+#[test]
+fn a_controller_that_is_deposed_before_it_has_heard_anybody_hides_nothing() {
+    let mut store = three();
+    let (epoch, version) = header_of(&store, SHARD);
+    let stale = Store::initialised().documents[&SHARD].clone();
+    store.documents.insert(SHARD, stale.clone());
+
+    let first = Bench::on(store.clone(), config(1, 2));
+    untouched(&first, &store);
+    let mut second = Bench::on(first.store, config(2, 3));
+    second.feed(seen(3, SHARD, epoch, version));
+    assert!(matches!(second.halted, Some(Halt::RolledBack { .. })), "{:?}", second.halted);
+    assert_eq!(second.store.documents[&SHARD], stale, "it still is what it was");
+}
+
+#[test]
+fn brokers_that_joined_while_it_waited_have_to_speak_too() {
+    let mut cluster = Cluster::of(3);
+    let mut next = Bench::on(cluster.bench.store.clone(), config(1, 2));
+    for broker in 4..=6 {
+        cluster.starts(broker, 0);
+    }
+    next.store = cluster.store_of();
+    let writes = next.store.writes;
+    // Two of the three that it had read; the root is not as it was, and there are six.
+    next.feed(Event::Presented(presentation(2, 1)));
+    assert_eq!((next.machine.phase(), next.store.writes), (&Phase::GatheringVectors, writes));
+    assert_eq!(next.gathered, (1..=6).map(id).collect::<Vec<_>>());
+    next.feed(Event::Presented(presentation(6, 1)));
+    assert_eq!(next.machine.phase(), &Phase::Acting);
+}
+
+#[test]
+fn a_root_that_was_read_before_a_broker_saw_a_newer_one_is_read_again() {
+    let mut cluster = Cluster::of(3);
+    let mut next = Bench::on(cluster.bench.store.clone(), config(1, 2));
+    cluster.starts(4, 0);
+    next.store = cluster.store_of();
+    let (epoch, version) = header_of(&next.store, DocumentId::Root);
+    next.feed(seen(2, DocumentId::Root, epoch, version));
+    assert_eq!(next.machine.phase(), &Phase::Acting, "half of the four that there are by now");
+    // Had it gone back, that would be no reason to go on.
+    let mut next = Bench::on(three(), config(1, 2));
+    let before = next.store.clone();
+    next.feed(seen(2, DocumentId::Root, epoch, version + 100));
+    assert!(matches!(next.halted, Some(Halt::RolledBack { .. })), "{:?}", next.halted);
+    untouched(&next, &before);
+}
+
+/// A controller that was deposed and claims again knows what it wrote itself.
+#[test]
+fn its_own_writes_count_when_it_claims_again() {
+    let mut bench = Bench::ready();
+    bench.create_one(named("a")).expect("created");
+    let mut restored = bench.store.clone();
+    bench.create_one(named("b")).expect("created");
+    let shard = DocumentId::Shard(document::shard_of("b", document::SHARD_COUNT));
+    let newer = bench.store.documents[&shard].0.header().version;
+    assert!(restored.documents[&shard].0.header().version < newer);
+    // A successor takes the root alone; then a shard goes back.
+    let mut root = bench.store.root().clone();
+    root.header.epoch = ControllerEpoch::new(5);
+    restored.writes += 1;
+    restored.documents.insert(DocumentId::Root, (Document::Root(Arc::new(root)), restored.writes));
+    bench.store = restored;
+    bench.feed(Event::Ask(RequestId(99), Request::AllocateProducerIds));
+    assert!(matches!(bench.machine.phase(), Phase::Backoff(_)));
+    bench.now += Duration::from_secs(1);
+    bench.feed(Event::Tick);
+    assert!(matches!(&bench.halted, Some(Halt::RolledBack { document, .. }) if *document == shard.to_string()));
 }

@@ -30,6 +30,7 @@ mod gather;
 mod growth;
 mod leaders;
 mod lease;
+pub mod lineage;
 mod liveness;
 mod membership;
 mod partition_changes;
@@ -57,6 +58,7 @@ pub use document::{
 pub use error::Halt;
 pub use growth::SHARD_BYTES_MAX;
 pub use lease::{LeaseCall, LeaseSeen};
+pub use lineage::{Claim, Seen};
 pub use liveness::{ALONE, REFUSED_MAX, SILENCE_MAX};
 pub use partition_request::{
     Elected, ElectionKind, IsrChange, Leadership, Move, Moving, NamedPartition, Reassigned, StopState,
@@ -95,8 +97,8 @@ pub struct Config {
     pub broker: BrokerConfig,
     /// For how long the Lease is asked for.
     pub lease: Duration,
-    /// Per document, the highest epoch and version that this broker has ever seen, its own writes included: anything
-    /// older was rolled back.
+    /// Per document, the newest state that this broker has ever seen, its own writes included: a document that does not
+    /// descend from it was rolled back.
     pub floor: Vector,
     /// What most brokers leave as it is.
     pub tuning: Tuning,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_core::controller::{FeatureRange, Header, Member, Root, SessionId, Shard, WriteId};
+use ottla_core::controller::{Claim, FeatureRange, Header, Member, Root, SessionId, Shard, WriteId};
 use ottla_core::metadata::{Broker, Endpoint, Partition, Reassignment, Tombstone, Topic};
 use ottla_core::topic_name::is_internal;
 use ottla_core::types::{
@@ -42,6 +42,7 @@ impl From<&Header> for pb::Header {
             writer: header.writer.get(),
             write_session: header.write.session.0.to_vec(),
             write_number: header.write.number,
+            claims: header.claims.iter().map(Into::into).collect(),
         }
     }
 }
@@ -57,6 +58,25 @@ impl TryFrom<pb::Header> for Header {
             epoch: ControllerEpoch::new(header.controller_epoch),
             writer: BrokerId::new(header.writer),
             write: WriteId { session, number: header.write_number },
+            claims: header.claims.into_iter().map(Claim::try_from).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl From<&Claim> for pb::Claim {
+    fn from(claim: &Claim) -> Self {
+        Self { controller_epoch: claim.epoch.get(), version: claim.version, session: claim.session.0.to_vec() }
+    }
+}
+
+impl TryFrom<pb::Claim> for Claim {
+    type Error = DecodeError;
+
+    fn try_from(claim: pb::Claim) -> Result<Self, DecodeError> {
+        Ok(Self {
+            epoch: ControllerEpoch::new(claim.controller_epoch),
+            version: claim.version,
+            session: SessionId(sixteen(&claim.session, "a claim's session")?),
         })
     }
 }

@@ -14,8 +14,8 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use ottla_core::controller::{Document, DocumentId};
-use ottla_core::types::{ClusterId, ControllerEpoch};
+use ottla_core::controller::{Document, DocumentId, Seen, ShardId, Vector};
+use ottla_core::types::ClusterId;
 use ottla_log::disk::{Disk, DiskError, DiskFile, Open};
 use ottla_rpc::DecodeError;
 
@@ -60,7 +60,7 @@ pub enum CopiesError {
 /// Where the newest copy of a document stands in the file.
 #[derive(Clone, Copy, Debug)]
 struct Held {
-    at: (ControllerEpoch, u64),
+    at: Seen,
     offset: u64,
     bytes: usize,
 }
@@ -77,6 +77,8 @@ pub struct Copies {
     /// What is behind `end`, or in between, is not: the file is written anew before it is appended to.
     unsound: bool,
     held: BTreeMap<DocumentId, Held>,
+    /// How many shards the root that is held counts, if there is one.
+    counted: Option<u32>,
     stopped: Option<String>,
 }
 
@@ -87,17 +89,30 @@ impl Copies {
     /// [`CopiesError`].
     pub fn open(disk: Arc<dyn Disk>, cluster: ClusterId) -> Result<Self, CopiesError> {
         let content = disk.read_file(FILE, FILE_BYTES_MAX)?;
-        let mut copies =
-            Self { disk, cluster, file: None, end: 0, unsound: true, held: BTreeMap::new(), stopped: None };
+        let mut copies = Self {
+            disk,
+            cluster,
+            file: None,
+            end: 0,
+            unsound: true,
+            held: BTreeMap::new(),
+            counted: None,
+            stopped: None,
+        };
         if let Some(content) = content {
             copies.read(&content)?;
         }
         Ok(copies)
     }
 
-    /// Per document the highest epoch and version that was ever acted on here.
-    pub fn floor(&self) -> BTreeMap<DocumentId, (ControllerEpoch, u64)> {
-        self.held.iter().map(|(id, held)| (*id, held.at)).collect()
+    /// Per document the newest state that was ever acted on here. A shard that was made and that the root does not count
+    /// means nothing yet: whoever made it may have died, and somebody else may make it anew.
+    pub fn floor(&self) -> Vector {
+        let counted = |id: &DocumentId| match (id, self.counted) {
+            (DocumentId::Root, _) | (DocumentId::Shard(_), None) => true,
+            (DocumentId::Shard(ShardId(shard)), Some(count)) => *shard < count,
+        };
+        self.held.iter().filter(|(id, _)| counted(id)).map(|(id, held)| (*id, held.at)).collect()
     }
 
     /// Makes copies of those of `documents` that are newer than the copies there are; one flush for all of them.
@@ -159,8 +174,15 @@ impl Copies {
     fn note(&mut self, document: &Document, offset: u64, bytes: usize) {
         let held = Held { at: at(document), offset, bytes };
         if self.held.get(&document.id()).is_none_or(|known| known.at < held.at) {
-            self.held.insert(document.id(), held);
+            self.hold(document, held);
         }
+    }
+
+    fn hold(&mut self, document: &Document, held: Held) {
+        if let Document::Root(root) = document {
+            self.counted = Some(root.shard_count);
+        }
+        self.held.insert(document.id(), held);
     }
 
     fn append(&mut self, documents: &[(&Document, Bytes)]) -> Result<(), DiskError> {
@@ -209,13 +231,13 @@ impl Copies {
 
     fn settle(&mut self, documents: &[(&Document, Bytes)], places: &[u64]) {
         for ((document, frame), offset) in documents.iter().zip(places) {
-            self.held.insert(document.id(), Held { at: at(document), offset: *offset, bytes: frame.len() });
+            self.hold(document, Held { at: at(document), offset: *offset, bytes: frame.len() });
         }
     }
 }
 
-fn at(document: &Document) -> (ControllerEpoch, u64) {
-    (document.header().epoch, document.header().version)
+fn at(document: &Document) -> Seen {
+    document.header().seen()
 }
 
 /// Puts frames behind each other into `content`, which will stand at `base`; returns where each will be.
@@ -234,6 +256,7 @@ fn put(content: &mut BytesMut, base: u64, frame: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use ottla_core::controller::{Root, Shard};
+    use ottla_core::types::ControllerEpoch;
     use ottla_log::disk::real::RealDisk;
 
     use super::*;
@@ -284,7 +307,7 @@ mod tests {
     }
 
     fn versions(copies: &Copies) -> Vec<(String, u64)> {
-        copies.floor().into_iter().map(|(id, (_, version))| (id.to_string(), version)).collect()
+        copies.floor().into_iter().map(|(id, seen)| (id.to_string(), seen.version)).collect()
     }
 
     fn named(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
@@ -305,6 +328,18 @@ mod tests {
         assert_eq!(versions(&copies), expected);
         keep(&mut copies, &[shard(0, 3)]);
         assert_eq!(versions(&folder.open()), named(&[("root", 5), ("topics-0000", 3), ("topics-0001", 7)]));
+    }
+
+    #[test]
+    fn a_shard_that_is_being_made_is_kept_and_was_not_seen() {
+        let folder = Folder::new();
+        let mut copies = folder.open();
+        keep(&mut copies, &[root(1, 1), shard(15, 1), shard(16, 1)]);
+        assert_eq!(versions(&copies), named(&[("root", 1), ("topics-0015", 1)]));
+        assert_eq!(versions(&folder.open()), versions(&copies));
+        let Document::Root(before) = root(1, 2) else { unreachable!("a root") };
+        keep(&mut copies, &[Document::Root(Arc::new(Root { shard_count: 32, ..Root::clone(&before) }))]);
+        assert_eq!(versions(&folder.open()), named(&[("root", 2), ("topics-0015", 1), ("topics-0016", 1)]));
     }
 
     #[test]

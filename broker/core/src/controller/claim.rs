@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::slot::{Content, Settled, Slot};
+use super::vectors::rolled_back;
 use super::{
     Document, DocumentId, Effect, Effects, Halt, Header, Machine, Phase, RETRY, ReadOutcome, Revision, Root, Shard,
     ShardId, document,
@@ -122,23 +123,15 @@ impl Machine {
         }
     }
 
-    /// A document of another cluster, or older than what this broker has seen or written, is never acted on.
+    /// A document of another cluster, or one that was never in a state that somebody has seen, is never acted on.
     fn check_header(&self, id: DocumentId, header: &Header) -> Result<(), Halt> {
         if header.cluster != self.config.cluster {
             let document = id.to_string();
             return Err(Halt::OtherCluster { document, got: header.cluster, expected: self.config.cluster });
         }
-        let written = self.owned_header(id).map(|header| (header.epoch, header.version));
-        let floor = self.vectors.floor(id).filter(|_| self.stops_when_rolled_back());
-        match written.max(floor) {
-            Some(seen) if (header.epoch, header.version) < seen => Err(Halt::RolledBack {
-                document: id.to_string(),
-                epoch: header.epoch.get(),
-                version: header.version,
-                seen_epoch: seen.0.get(),
-                seen_version: seen.1,
-            }),
-            Some(_) | None => Ok(()),
+        match self.vectors.contradicts(id, header).filter(|_| self.stops_when_rolled_back()) {
+            Some(seen) => Err(rolled_back(id, header, seen)),
+            None => Ok(()),
         }
     }
 
@@ -200,8 +193,6 @@ impl Machine {
         if making {
             // Whoever began it before us did not come to count it.
             self.split_off(ShardId(shard.index), &mut content);
-        } else {
-            self.vectors.claimed(id, &shard.header);
         }
         self.write_claim(content, revision, out);
     }

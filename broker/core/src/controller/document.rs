@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::lineage::Claim;
 use crate::metadata::{Broker, ExplicitConfig, Tombstone, Topic};
 use crate::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation, ProducerId, TopicId};
 
@@ -81,6 +82,8 @@ pub struct Header {
     pub writer: BrokerId,
     /// The write that left it so. Ownership is epoch *and* session.
     pub write: WriteId,
+    /// Who claimed it before and who owns it now, newest last.
+    pub claims: Vec<Claim>,
 }
 
 impl Header {
@@ -200,8 +203,16 @@ impl Document {
     }
 }
 
-/// Header, and what encoding adds to it.
+/// What a header without claims and what encoding adds to it comes to.
 const HEADER_WEIGHT: usize = 80;
+/// What a claim comes to.
+const CLAIM_WEIGHT: usize = 30;
+
+impl Header {
+    fn weight(&self) -> usize {
+        HEADER_WEIGHT + CLAIM_WEIGHT * self.claims.len()
+    }
+}
 
 fn config_weight(config: &ExplicitConfig) -> usize {
     config.iter().map(|(key, value)| key.len() + value.len() + 6).sum()
@@ -216,7 +227,7 @@ impl Root {
         let members: usize = self.members.values().map(member).sum();
         let configs: usize = self.broker_configs.values().map(|config| config_weight(config) + 8).sum();
         let retired = self.retired.len() * 14;
-        let weight = HEADER_WEIGHT + members + configs + config_weight(&self.broker_defaults) + retired;
+        let weight = self.header.weight() + members + configs + config_weight(&self.broker_defaults) + retired;
         u64::try_from(weight).unwrap_or(u64::MAX)
     }
 }
@@ -235,7 +246,7 @@ impl Shard {
         let topics: usize = self.topics.values().map(topic).sum();
         let tombstone = |tombstone: &Tombstone| tombstone.name.len() + 2 * tombstone.holders.len() + 28;
         let tombstones: usize = self.tombstones.values().map(tombstone).sum();
-        u64::try_from(HEADER_WEIGHT + topics + tombstones + 14 * self.runs.len()).unwrap_or(u64::MAX)
+        u64::try_from(self.header.weight() + topics + tombstones + 14 * self.runs.len()).unwrap_or(u64::MAX)
     }
 }
 

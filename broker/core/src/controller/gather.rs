@@ -1,15 +1,14 @@
 //! Before anything is written: the root is read, and half of its brokers say what they have seen (A7).
 //!
-//! A claim raises a document's epoch, and with it the document's place in the order by which an older state is
-//! recognised. So nothing is claimed before it has been compared: a claimer that is deposed half-way would otherwise
-//! leave a document that went back looking newer than anything that brokers have seen. The root is compared as it was
+//! Nothing is claimed before it has been compared, so that a document that went back is left as it is. The root is compared as it was
 //! read after whatever it is compared with was said, and is claimed by a compare-and-swap on that very state, so that its
 //! members are still those that were asked.
 
 use std::sync::Arc;
 
 use super::document::Root;
-use super::slot::{Content, Slot};
+use super::slot::Slot;
+use super::vectors::rolled_back;
 use super::{DocumentId, Effect, Effects, Halt, Machine, Phase, Revision, ShardId, producer_ids};
 use crate::types::{BrokerId, ControllerEpoch};
 
@@ -51,12 +50,8 @@ impl Machine {
     /// Somebody has seen more than anybody before. If the root that was read does not go with that, it may only have
     /// been read too early.
     pub(super) fn weigh_again(&mut self, out: &mut Effects) {
-        let goes = |(root, _): &(Arc<Root>, Revision)| {
-            let floor = self.vectors.floor(DocumentId::Root);
-            let header = root.header();
-            floor <= Some((header.epoch, header.version)) && self.contradiction(root).is_none()
-        };
-        if !self.unclaimed.as_ref().is_some_and(goes) && self.stops_when_rolled_back() {
+        let goes = |(root, _): &(Arc<Root>, Revision)| self.contradiction(root).is_none();
+        if !self.unclaimed.as_ref().is_some_and(goes) {
             self.unclaimed = None;
             self.read(DocumentId::Root, out);
         }
@@ -71,13 +66,16 @@ impl Machine {
             DocumentId::Root => true,
             DocumentId::Shard(ShardId(shard)) => shard < root.shard_count,
         };
-        for (document, (epoch, _)) in self.vectors.all() {
+        if let Some(seen) = self.vectors.contradicts(DocumentId::Root, &root.header) {
+            return Some(rolled_back(DocumentId::Root, &root.header, seen));
+        }
+        for (document, seen) in self.vectors.all() {
             if !counts(document) {
                 return Some(Halt::Missing(document.to_string()));
             }
             // Every epoch was the root's before it was anybody's.
-            if epoch > root.header.epoch {
-                let (document, seen_epoch) = (document.to_string(), epoch.get());
+            if seen.epoch > root.header.epoch {
+                let (document, seen_epoch) = (document.to_string(), seen.epoch.get());
                 return Some(Halt::TermWentBack { epoch: root.header.epoch.get(), document, seen_epoch });
             }
         }
@@ -108,7 +106,6 @@ impl Machine {
 
     fn claim_root(&mut self, root: &Root, revision: Revision, out: &mut Effects) {
         self.phase = Phase::ClaimingRoot;
-        self.vectors.claimed(DocumentId::Root, &root.header);
         self.owner.epoch = ControllerEpoch::new(root.header.epoch.get().saturating_add(1));
         let mut claimed = root.clone();
         claimed.next_producer_id = producer_ids::skipped(claimed.next_producer_id);

@@ -63,12 +63,14 @@ pub(super) struct Owner {
 impl Owner {
     fn header_after(&mut self, before: &Header) -> Header {
         self.writes += 1;
+        let version = before.version + 1;
         Header {
             cluster: self.cluster,
-            version: before.version + 1,
+            version,
             epoch: self.epoch,
             writer: self.broker,
             write: WriteId { session: self.session, number: self.writes },
+            claims: before.claims_with(self.epoch, version, self.session),
         }
     }
 }

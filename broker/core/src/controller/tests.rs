@@ -248,7 +248,7 @@ fn a_missing_document_stops_the_controller_and_nothing_is_written() {
 fn a_document_older_than_what_was_seen_stops_the_controller() {
     let on = |document: DocumentId, epoch: i64| {
         let mut config = config(1, 1);
-        config.floor.insert(document, (ControllerEpoch::new(epoch), 9));
+        config.floor.insert(document, Seen { epoch: ControllerEpoch::new(epoch), version: 9, ..Seen::default() });
         let bench = Bench::on(Store::initialised(), config);
         assert!(bench.store.documents[&document].0.header().version == 0, "it is as it was");
         bench.halted.expect("stops")

@@ -1,6 +1,6 @@
 //! What brokers have seen of the metadata, so that metadata which went back is noticed (A7).
 //!
-//! Owns the vectors of (document, epoch, version). A document that is older than what anybody has seen, or a shard that
+//! Owns the vectors of documents and states. A document that was never in a state that somebody has seen, or a shard that
 //! somebody has seen and that the root does not count, stops the controller, whenever that is said; nothing is deleted.
 //! A vector that is merely of a later controller deposes this one.
 
@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use super::budget::Urgency;
 use super::document::Header;
 use super::error::Standing;
+use super::lineage::Seen;
 use super::slot::Content;
 use super::{DocumentId, Effects, Halt, Machine, Phase, ShardId, Work};
-use crate::types::{BrokerId, ClusterId, ControllerEpoch};
+use crate::types::{BrokerId, ClusterId};
 
-/// Per document, the highest epoch and version that somebody has seen.
-pub type Vector = BTreeMap<DocumentId, (ControllerEpoch, u64)>;
+/// Per document, the newest state of it that somebody has seen.
+pub type Vector = BTreeMap<DocumentId, Seen>;
 
 /// A broker that connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,36 +34,31 @@ pub struct Presentation {
 
 #[derive(Debug)]
 pub(super) struct Vectors {
-    /// The highest that anybody has seen; nothing below it may be acted on.
-    floor: Vector,
-    /// What this process has written since it last began to claim.
+    /// What this broker itself has seen or written.
     own: Vector,
-    /// Who has said what it has seen, and what it stood on.
+    /// What brokers have said, as long as it has not been compared with a document that is claimed.
+    said: BTreeMap<DocumentId, BTreeMap<BrokerId, Seen>>,
+    /// Who has spoken since this attempt began, and what it stood on.
     heard: BTreeMap<BrokerId, Standing>,
     /// Who was asked.
     asked: Option<BTreeSet<BrokerId>>,
-    /// What each document was when it was claimed.
-    claimed_at: Vector,
 }
 
 impl Vectors {
-    pub(super) fn new(floor: Vector) -> Self {
-        Self { floor, own: Vector::new(), heard: BTreeMap::new(), asked: None, claimed_at: Vector::new() }
+    pub(super) fn new(own: Vector) -> Self {
+        Self { own, said: BTreeMap::new(), heard: BTreeMap::new(), asked: None }
     }
 
-    /// The highest that anybody has seen of the document.
-    pub(super) fn floor(&self, document: DocumentId) -> Option<(ControllerEpoch, u64)> {
-        self.floor.get(&document).copied()
+    /// Every state that somebody has seen.
+    pub(super) fn all(&self) -> impl Iterator<Item = (DocumentId, Seen)> {
+        let own = self.own.iter().map(|(document, seen)| (*document, *seen));
+        own.chain(self.said.iter().flat_map(|(document, said)| said.values().map(|seen| (*document, *seen))))
     }
 
-    /// The document was so when it was claimed.
-    pub(super) fn claimed(&mut self, document: DocumentId, header: &Header) {
-        self.claimed_at.insert(document, (header.epoch, header.version));
-    }
-
-    /// The highest that anybody has seen, of every document.
-    pub(super) fn all(&self) -> impl Iterator<Item = (DocumentId, (ControllerEpoch, u64))> {
-        self.floor.iter().map(|(document, seen)| (*document, *seen))
+    /// A state of the document that somebody has seen and that it was never in.
+    pub(super) fn contradicts(&self, document: DocumentId, header: &Header) -> Option<Seen> {
+        let said = self.said.get(&document).into_iter().flat_map(BTreeMap::values);
+        self.own.get(&document).into_iter().chain(said).copied().find(|seen| !header.descends_from(*seen))
     }
 
     /// What the broker stood on when it last spoke.
@@ -70,15 +66,10 @@ impl Vectors {
         self.heard.get(&id).copied()
     }
 
-    /// What was said so far may be older than what is known now: everybody is asked anew.
+    /// Everybody is asked anew: what was said so far may be older than what is known now. It still was seen.
     pub(super) fn begin(&mut self) {
-        self.claimed_at.clear();
         self.heard.clear();
         self.asked = None;
-        for (document, written) in std::mem::take(&mut self.own) {
-            let floor = self.floor.entry(document).or_insert(written);
-            *floor = written.max(*floor);
-        }
     }
 
     /// Whether these have to be asked: they are not those that were.
@@ -87,17 +78,30 @@ impl Vectors {
         std::mem::replace(&mut self.asked, members.clone()) != members
     }
 
-    /// Takes a vector in; the documents of which it has seen more than anybody before.
+    /// Takes a vector in; the documents of which it says something new.
     fn take(&mut self, presentation: Presentation) -> Vec<DocumentId> {
-        self.heard.insert(presentation.broker, presentation.standing);
+        let broker = presentation.broker;
+        self.heard.insert(broker, presentation.standing);
         let mut raised = Vec::new();
         for (document, seen) in presentation.vector {
-            if self.floor.get(&document).is_none_or(|floor| *floor < seen) {
-                self.floor.insert(document, seen);
+            let said = self.said.entry(document).or_default();
+            // What a broker has seen stays seen, even if its disk is an older one by now.
+            if said.get(&broker).is_none_or(|before| *before < seen) {
+                said.insert(broker, seen);
                 raised.push(document);
             }
         }
         raised
+    }
+
+    /// What is said of the document and goes with what it is need not be remembered.
+    fn confirm(&mut self, document: DocumentId, header: &Header) {
+        if let Some(said) = self.said.get_mut(&document) {
+            said.retain(|_, seen| !header.descends_from(*seen));
+            if said.is_empty() {
+                self.said.remove(&document);
+            }
+        }
     }
 }
 
@@ -131,7 +135,7 @@ impl Machine {
 
     /// What this process has written, durably, counts like what others have seen once it claims again.
     pub(super) fn note_own(&mut self, document: DocumentId) {
-        if let Some(written) = self.owned_header(document).map(|header| (header.epoch, header.version)) {
+        if let Some(written) = self.owned_header(document).map(Header::seen) {
             self.vectors.own.insert(document, written);
         }
     }
@@ -143,35 +147,33 @@ impl Machine {
             return true;
         }
         let mut suspects = BTreeSet::new();
-        for (document, seen) in &self.vectors.floor {
-            let owned = self.owned_header(*document).map(|header| (header.epoch, header.version));
-            let Some(owned) = owned else {
-                if !self.is_counted(*document) {
-                    // A shard that the root does not count: only a later root could.
-                    suspects.insert((DocumentId::Root, *document));
+        for document in self.vectors.said.keys().copied().collect::<Vec<_>>() {
+            let Some(owned) = self.owned_header(document).cloned() else {
+                if !self.is_counted(document) {
+                    // Only a later root could count that shard.
+                    if !self.is_of_later_term(document) {
+                        self.halt(Halt::Missing(document.to_string()), out);
+                        return false;
+                    }
+                    suspects.insert(DocumentId::Root);
                 }
                 // What is not claimed yet is compared when it is read.
                 continue;
             };
-            let claimed_at = self.vectors.claimed_at.get(document).copied();
-            // Below our own epoch there is exactly one history, the one that was claimed.
-            if seen.0 < self.owner.epoch && claimed_at.is_some_and(|at| at < *seen) {
-                let at = claimed_at.unwrap_or_default();
-                self.halt(rolled_back(*document, at, *seen), out);
+            self.vectors.confirm(document, &owned);
+            let Some(seen) = self.vectors.contradicts(document, &owned) else { continue };
+            // Later than what we know of: by a later controller, or by ourselves, if an answer was lost.
+            let later = seen.epoch > owned.epoch || seen.session == owned.write.session && seen > owned.seen();
+            if !later {
+                self.halt(rolled_back(document, &owned, seen), out);
                 return false;
             }
-            if owned < *seen {
-                suspects.insert((*document, *document));
-            }
+            suspects.insert(document);
         }
-        for (read, seen) in &suspects {
+        for document in &suspects {
             // Read anew: either a later controller is found, and deposes us, or the document did go back.
-            if read != seen && !self.root_may_count(*seen) {
-                self.halt(Halt::Missing(seen.to_string()), out);
-                return false;
-            }
-            if !self.is_reading(*read) && !self.is_retrying(*read) {
-                self.read(*read, out);
+            if !self.is_reading(*document) && !self.is_retrying(*document) {
+                self.read(*document, out);
             }
         }
         suspects.is_empty()
@@ -185,14 +187,15 @@ impl Machine {
         }
     }
 
-    /// Whether a later controller may have made the root count that shard.
-    fn root_may_count(&self, shard: DocumentId) -> bool {
-        self.vectors.floor(shard).is_some_and(|seen| seen.0 > self.owner.epoch)
+    /// Whether everything that was said of the document is of a later term than ours.
+    fn is_of_later_term(&self, document: DocumentId) -> bool {
+        let said = self.vectors.said.get(&document);
+        said.is_some_and(|said| said.values().all(|seen| seen.epoch > self.owner.epoch))
     }
 
     /// A shard that somebody has seen and the root does not count.
     pub(super) fn uncounted_shard(&self) -> Option<DocumentId> {
-        self.vectors.floor.keys().copied().find(|document| !self.is_counted(*document))
+        self.vectors.all().map(|(document, _)| document).find(|document| !self.is_counted(*document))
     }
 
     /// The header of a document as this process last wrote it.
@@ -222,12 +225,12 @@ impl Machine {
     }
 }
 
-fn rolled_back(document: DocumentId, found: (ControllerEpoch, u64), seen: (ControllerEpoch, u64)) -> Halt {
+pub(super) fn rolled_back(document: DocumentId, found: &Header, seen: Seen) -> Halt {
     Halt::RolledBack {
         document: document.to_string(),
-        epoch: found.0.get(),
-        version: found.1,
-        seen_epoch: seen.0.get(),
-        seen_version: seen.1,
+        epoch: found.epoch.get(),
+        version: found.version,
+        seen_epoch: seen.epoch.get(),
+        seen_version: seen.version,
     }
 }

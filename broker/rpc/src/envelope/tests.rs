@@ -2,19 +2,26 @@
 
 use super::*;
 use ottla_core::controller::document::{SHARD_COUNT, initial};
-use ottla_core::controller::{FeatureRange, Header, Member, Root, SessionId, Shard, WriteId};
+use ottla_core::controller::{Claim, FeatureRange, Header, Member, Root, SessionId, Shard, WriteId};
 use ottla_core::metadata::{Broker, Endpoint, Partition, Reassignment, Tombstone, Topic};
 use ottla_core::types::*;
 use proptest::prelude::*;
 
 fn header() -> impl Strategy<Value = Header> {
-    (any::<[u8; 16]>(), any::<u64>(), any::<i64>(), any::<i32>(), any::<[u8; 16]>(), any::<u64>()).prop_map(
-        |(cluster, version, epoch, writer, session, number)| Header {
+    let claim = (any::<i64>(), any::<u64>(), any::<[u8; 16]>()).prop_map(|(epoch, version, session)| Claim {
+        epoch: ControllerEpoch::new(epoch),
+        version,
+        session: SessionId(session),
+    });
+    let claims = proptest::collection::vec(claim, 0..4);
+    (any::<[u8; 16]>(), any::<u64>(), any::<i64>(), any::<i32>(), any::<[u8; 16]>(), any::<u64>(), claims).prop_map(
+        |(cluster, version, epoch, writer, session, number, claims)| Header {
             cluster: ClusterId::from_bytes(cluster),
             version,
             epoch: ControllerEpoch::new(epoch),
             writer: BrokerId::new(writer),
             write: WriteId { session: SessionId(session), number },
+            claims,
         },
     )
 }

@@ -116,15 +116,16 @@ impl World {
             return;
         }
         let member = &members[self.dice.roll(members.len() as u64) as usize];
-        let header = |(document, _): &(Document, u64)| {
-            let header = document.header();
-            (document.id(), (header.epoch, header.version))
-        };
         let presentation = Presentation {
             broker: member.broker.id,
             cluster: CLUSTER,
             standing: Standing { directory: member.broker.directory, incarnation: member.broker.incarnation },
-            vector: self.store.documents.values().map(header).collect(),
+            vector: self
+                .store
+                .documents
+                .values()
+                .map(|(document, _)| (document.id(), document.header().seen()))
+                .collect(),
         };
         // When all is calm, brokers speak to the controller.
         let machine = self.calm.unwrap_or_else(|| self.pick_machine());

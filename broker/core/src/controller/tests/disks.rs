@@ -256,7 +256,7 @@ impl World {
             let (header, runs) = (shard.header.clone(), shard.runs.clone());
             let partition = shard.topics[name].partitions[0].clone();
             let process = &mut self.processes[broker];
-            process.disk.seen.insert(document, (header.epoch, header.version));
+            process.disk.seen.insert(document, header.seen());
             if process.pending.get(name).is_some_and(|(at, _)| *at < partition.partition_epoch) {
                 process.pending.remove(name);
             }

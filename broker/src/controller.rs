@@ -20,7 +20,7 @@ use ottla_core::config::BrokerConfig;
 use ottla_core::controller::error::{RegisterError, Standing};
 use ottla_core::controller::{Config, DocumentId, FeatureRange, Machine, Registration, SessionId, Tuning, document};
 use ottla_core::metadata::{Endpoint, Image};
-use ottla_core::types::{BrokerId, ClusterId, DirectoryId, Incarnation};
+use ottla_core::types::{BrokerId, ClusterId, DirectoryId, Incarnation, Lsn};
 use ottla_log::store::Observer;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use crate::applier::Applier;
 use crate::clock::Clock;
-use crate::data::Data;
+use crate::data::{Data, Doubts};
 use crate::metadata::MetadataCell;
 use crate::partitions::Partitions;
 
@@ -114,6 +114,10 @@ pub struct Setup {
     pub directory: DirectoryId,
     /// The last run that the data directory records; 0 for none.
     pub recorded: Incarnation,
+    /// How far its journal is on disk.
+    pub synced: Lsn,
+    /// What its log may have lost.
+    pub doubts: Doubts,
     /// Where metadata is kept.
     pub coordination: Arc<dyn Coordination>,
     /// The cluster's name where brokers may not create it themselves.
@@ -157,6 +161,8 @@ pub async fn start(
         cluster: identity.cluster,
         directory: identity.directory,
         recorded: identity.incarnation,
+        synced: data.log.synced(),
+        doubts: data.doubts.clone(),
         coordination,
         created_elsewhere,
         copies,
@@ -164,7 +170,11 @@ pub async fn start(
         clock: Clock,
     };
     let data = Arc::clone(data);
-    let record = move |run| data.set_incarnation(run).map_err(|error| error.to_string());
+    let record = move |run| {
+        data.set_incarnation(run).map_err(|error| error.to_string())?;
+        // The registration that allotted the run is durable, and with it what the log may have lost.
+        data.log.doubts_told().map_err(|error| error.to_string())
+    };
     run(setup, record, shutdown, tasks).await
 }
 
@@ -211,12 +221,13 @@ where
     let registration = Registration {
         broker: setup.me,
         cluster: setup.cluster,
-        standing: Standing { directory: setup.directory, incarnation: setup.recorded },
+        standing: Standing { directory: setup.directory, incarnation: setup.recorded, synced: setup.synced },
         rack: setup.rack.clone(),
         endpoints: setup.endpoints.iter().cloned().collect::<BTreeMap<_, _>>(),
         features: FeatureRange::SUPPORTED,
-        unclean_stop: false,
-        suspect: Vec::new(),
+        unclean_stop: setup.doubts.unclean_stop,
+        unflushed: setup.doubts.unflushed.clone(),
+        suspect: setup.doubts.suspect.clone(),
     };
     let (handle, mut progress) = spawn(setup, shutdown, tasks);
     let leading = progress.wait_for(|progress| *progress != Progress::Waiting).await;

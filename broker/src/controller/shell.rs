@@ -15,7 +15,7 @@ use ottla_core::controller::{
     RequestId, SessionId, Write, WriteOutcome,
 };
 use ottla_core::metadata::Image;
-use ottla_core::types::{BrokerId, TopicId};
+use ottla_core::types::{BrokerId, PartitionEpoch, TopicId, TopicPartition};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -70,6 +70,8 @@ pub(super) struct Shell {
     machine: Machine,
     events: VecDeque<Event>,
     waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
+    /// Those of `waiting` that are registrations: few, and dropped if nobody waits for them any more.
+    registering: BTreeSet<RequestId>,
     requests: u64,
     wake_at: Option<Instant>,
     /// The newest image that is not yet served here.
@@ -78,6 +80,8 @@ pub(super) struct Shell {
     admitted: bool,
     /// Deleted topics of which it has been said that nothing is left here.
     reported: BTreeSet<TopicId>,
+    /// The same of partitions that moved away, each with the version that said so.
+    reported_moves: BTreeSet<(TopicPartition, PartitionEpoch)>,
 }
 
 /// Why the thread went on.
@@ -116,11 +120,13 @@ impl Shell {
             machine: parts.machine,
             events: VecDeque::from([Event::Start]),
             waiting: BTreeMap::new(),
+            registering: BTreeSet::new(),
             requests: 0,
             wake_at: None,
             unapplied: None,
             admitted: false,
             reported: BTreeSet::new(),
+            reported_moves: BTreeSet::new(),
         }
     }
 
@@ -171,8 +177,16 @@ impl Shell {
     }
 
     fn accept(&mut self, ask: Ask) {
+        let registers = matches!(ask.request, Request::Register(_));
+        if registers && ask.reply.is_closed() {
+            // Its stream is gone; the next process of that broker may have registered since.
+            return;
+        }
         self.requests += 1;
         let id = RequestId(self.requests);
+        if registers {
+            self.registering.insert(id);
+        }
         self.waiting.insert(id, ask.reply);
         self.events.push_back(Event::Ask(id, ask.request));
     }
@@ -180,6 +194,12 @@ impl Shell {
     /// Steps everything that has happened, then performs everything that follows.
     fn turn(&mut self) {
         let now = self.clock.monotonic();
+        let is_gone = |id: &&RequestId| self.waiting.get(*id).is_none_or(oneshot::Sender::is_closed);
+        let gone: Vec<RequestId> = self.registering.iter().filter(is_gone).copied().collect();
+        for id in gone {
+            self.registering.remove(&id);
+            self.events.push_back(Event::AskerGone(id));
+        }
         let mut effects = Effects::new();
         while let Some(event) = self.events.pop_front() {
             self.machine.step(now, event, &mut effects);
@@ -355,13 +375,31 @@ impl Shell {
         self.reported.retain(|id| image.tombstones().contains_key(id));
         let mine = image.tombstones().iter().filter(|(_, tombstone)| tombstone.holders.contains(&self.me));
         let topics: Vec<TopicId> = mine.map(|(id, _)| *id).filter(|id| !self.reported.contains(id)).collect();
-        if topics.is_empty() {
+        let partitions = self.moved_away(image);
+        if topics.is_empty() && partitions.is_empty() {
             return;
         }
         self.reported.extend(&topics);
         self.requests += 1;
-        let request = Request::ReplicasDeleted { broker: self.me, topics };
+        let request = Request::ReplicasDeleted { broker: self.me, topics, partitions };
         self.events.push_back(Event::Ask(RequestId(self.requests), request));
+    }
+
+    /// Partitions that moved away from here, and of which it has not been said yet that nothing is left.
+    fn moved_away(&mut self, image: &Image) -> Vec<(TopicPartition, PartitionEpoch)> {
+        // A broker that is alone has nowhere to move anything to.
+        if image.brokers().len() < 2 {
+            return Vec::new();
+        }
+        let mut mine = BTreeSet::new();
+        for topic in image.topics().values() {
+            for (index, partition) in topic.indexed().filter(|(_, partition)| partition.leaving.contains(&self.me)) {
+                mine.insert((TopicPartition::new(topic.id, index), partition.partition_epoch));
+            }
+        }
+        let fresh = mine.difference(&self.reported_moves).copied().collect();
+        self.reported_moves = mine;
+        fresh
     }
 
     /// The next controller need not wait for the lease to run out.

@@ -1,8 +1,10 @@
 //! Leaders change in-sync sets (R5, R6).
 //!
 //! A leader names the terms in which it speaks and the run of every member; whatever is stale is refused with its
-//! numbers and changes nothing. Whoever joins is the registered run of an admitted broker that stays, and did not leave
-//! a moment ago. When the last target of a reassignment joins, the reassignment is completed in the same change (L3).
+//! numbers and changes nothing. A change that is accepted gives the partition a new version even if the set stays as it
+//! is: whatever else the leader had asked for before is then too late (ADR 0006). Whoever joins is the registered run of
+//! an admitted broker that stays, and did not leave a moment ago. When the last target of a reassignment joins, the
+//! reassignment is completed in the same change (L3).
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -92,7 +94,7 @@ impl Machine {
         }
         work.urgency = if current.isr.iter().all(is_wanted) { Urgency::Growth } else { Urgency::Election };
         let waits = self.config.tuning.rules.reassignment_waits_for_targets;
-        let change = self.change_of(&place.topic, current).in_sync(isr).complete_reassignment(waits);
+        let change = self.change_of(&place.topic, current).in_sync(isr).complete_reassignment(waits).renewed();
         Ok(self.change_one(work, &place, change).unwrap_or_else(|| current.clone()))
     }
 

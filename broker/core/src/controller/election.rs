@@ -68,6 +68,7 @@ pub(super) struct Change {
     lost: Vec<BrokerId>,
     wish: Wish,
     unclean: bool,
+    renewed: bool,
 }
 
 impl Change {
@@ -80,6 +81,7 @@ impl Change {
             lost: Vec::new(),
             wish: Wish::Keep,
             unclean: false,
+            renewed: false,
         }
     }
 
@@ -132,10 +134,27 @@ impl Change {
         self
     }
 
-    /// The replicas are others. Whoever is none any more is nothing else either.
+    /// The partition gets a new version even if nothing about it changes.
+    #[must_use]
+    pub(super) fn renewed(mut self) -> Self {
+        self.renewed = true;
+        self
+    }
+
+    /// A broker that held a replica says that its data is gone.
+    #[must_use]
+    pub(super) fn left(mut self, id: BrokerId) -> Self {
+        self.next.leaving.retain(|&leaving| leaving != id);
+        self
+    }
+
+    /// The replicas are others. Whoever is none any more is nothing else either, and still has to delete its data.
     #[must_use]
     pub(super) fn replicas(mut self, replicas: Vec<BrokerId>) -> Self {
         self.next.isr.retain(|member| replicas.contains(member));
+        let before = self.next.replicas.iter().chain(&self.before.leaving).copied();
+        let leaving: BTreeSet<_> = before.filter(|id| !replicas.contains(id)).collect();
+        self.next.leaving = leaving.into_iter().collect();
         self.next.replicas = replicas;
         self
     }
@@ -167,7 +186,7 @@ impl Change {
         if next.leader != before.leader || (self.wish == Wish::NewTerm && next.leader.is_some()) {
             next.leader_epoch = next_epoch(before.leader_epoch);
         }
-        if next == before {
+        if next == before && !self.renewed {
             return None;
         }
         next.partition_epoch = before.partition_epoch.get().saturating_add(1).into();

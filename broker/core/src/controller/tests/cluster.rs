@@ -44,7 +44,7 @@ impl Cluster {
 
     fn speaks(&mut self, broker: i32) {
         let incarnation = self.alive[&broker];
-        self.bench.feed(Event::Heartbeat { broker: id(broker), incarnation, draining: false });
+        self.bench.feed(Event::Heartbeat { broker: id(broker), incarnation, draining: false, synced: Lsn::default() });
     }
 
     /// Time passes, and whoever is alive is heard.
@@ -128,6 +128,27 @@ fn nobody_is_let_in_under_an_id_that_lives() {
     assert_eq!((after.leader, after.isr), (before.leader, before.isr));
     assert_eq!(after.leader_epoch.get(), before.leader_epoch.get() + 1);
     assert_eq!(after.partition_epoch.get(), before.partition_epoch.get() + 1);
+}
+
+// A6
+#[test]
+fn a_run_that_was_allotted_and_never_written_does_not_silence_the_one_that_lives() {
+    let mut cluster = Cluster::of(3);
+    let (broker, incarnation) = (id(2), Incarnation::new(1));
+    cluster.bench.feed(Event::StreamClosed { broker, incarnation, refused: false });
+    // Another process registers; the controller is deposed before that is written.
+    cluster.bench.store.claim_root(SessionId([9; 16]));
+    let (now, ask) = (cluster.bench.now, Event::Ask(RequestId(900), registration(2, 0, 9)));
+    cluster.bench.feed(ask);
+    assert!(matches!(cluster.bench.machine.phase(), Phase::Backoff(_)));
+    cluster.bench.now = now + Duration::from_secs(1);
+    cluster.bench.feed(Event::Tick);
+    // The first one has only lost its connection for a moment, and is heard before the next term begins.
+    cluster.bench.feed(Event::Heartbeat { broker, incarnation, draining: false, synced: Lsn::default() });
+    cluster.bench.feed(Event::Presented(presentation(3, 1)));
+    assert_eq!(cluster.bench.machine.phase(), &Phase::Acting);
+    let alive = RegisterError::Alive { broker, incarnation };
+    assert_eq!(cluster.bench.ask(registration(2, 0, 9)), Answer::Register(Err(alive)));
 }
 
 #[test]
@@ -381,10 +402,11 @@ fn stale_terms_and_stale_members_change_nothing() {
     cluster.pass(1000);
     let after = cluster.alters(2, good.clone()).expect("a second has passed");
     assert_eq!((after.isr, after.partition_epoch.get()), (ids(&[2, 3, 1]), 2));
-    // The same once more: the leader did not hear the answer.
+    // The same once more, as it was sent: too late.
     assert!(matches!(cluster.alters(2, good), Err(AlterPartitionError::Stale(StaleLeader::PartitionEpoch { .. }))));
+    // A set that stays as it is is a new version: whatever was asked for before it is too late.
     let nothing_new = cluster.isr_change("a", &[2, 1, 3]);
-    assert_eq!(cluster.alters(2, nothing_new).map(|partition| partition.partition_epoch.get()), Ok(2));
+    assert_eq!(cluster.alters(2, nothing_new).map(|partition| partition.partition_epoch.get()), Ok(3));
     // A stale run of the leader has no say at all.
     let request = Request::AlterPartitions { broker: id(2), incarnation: Incarnation::new(0), changes: vec![] };
     let Answer::AlterPartitions(Err(BrokerRequestError::Run(RegisterError::StaleRun { .. }))) =
@@ -460,6 +482,7 @@ pub(super) fn presentation(broker: i32, recorded: i64) -> Presentation {
         standing: Standing {
             directory: DirectoryId::from_bytes([broker as u8; 16]),
             incarnation: Incarnation::new(recorded),
+            synced: Lsn::default(),
         },
         vector: Vector::new(),
     }

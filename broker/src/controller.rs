@@ -373,12 +373,7 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> Sta
         heard: Arc::clone(&heard),
         clock: setup.clock,
     };
-    let me = transport::Me {
-        cluster: setup.cluster,
-        id: setup.me,
-        partitions: Arc::clone(&setup.partitions),
-        clock: setup.clock,
-    };
+    let me = transport::Me { cluster: setup.cluster, id: setup.me, partitions: Arc::clone(&setup.partitions) };
     let link = setup.grpc.map(|(socket, _)| {
         tasks.spawn(transport::serve(socket, me, Shared(Arc::new(service)), shutdown.clone()));
         let (asks, asked) = mpsc::channel(QUEUE);

@@ -158,12 +158,8 @@ impl Running {
         let tasks = TaskTracker::new();
         partitions.hub().ready(&data.log, tokio::runtime::Handle::current());
         tasks.spawn(partitions::ring(Arc::clone(&partitions), shutdown.clone()));
-        let me = transport::Me {
-            cluster: data.identity().cluster,
-            id: config.id(),
-            partitions: Arc::clone(&partitions),
-            clock,
-        };
+        let me =
+            transport::Me { cluster: data.identity().cluster, id: config.id(), partitions: Arc::clone(&partitions) };
         if grpc.is_some() {
             tasks.spawn(transport::dial(me, Arc::clone(&metadata), shutdown.clone()));
             tasks.spawn(transport::solicit(Arc::clone(&partitions), shutdown.clone()));

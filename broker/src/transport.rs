@@ -8,12 +8,12 @@ mod accept;
 mod credit;
 mod dial;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
 use ottla_core::limits;
-use ottla_core::replica::Event;
-use ottla_core::types::{BrokerId, ClusterId};
+use ottla_core::replica::{Event, Message};
+use ottla_core::types::{BrokerId, ClusterId, TopicPartition};
 use ottla_rpc::{controller, replication};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -29,16 +29,6 @@ const FRAME_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// What one connection may have under way: two for each of a handful of brokers.
 const CREDIT_BYTES: u64 = (limits::REPLICATION_BYTES / 4) as u64;
 
-/// Why the address for other brokers cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("serve other brokers at {address}: {source}")]
-pub struct ServeError {
-    /// The address.
-    pub address: SocketAddr,
-    /// Why not.
-    pub source: std::io::Error,
-}
-
 /// Who this broker is to others.
 #[derive(Clone, Debug)]
 pub struct Me {
@@ -48,8 +38,15 @@ pub struct Me {
     pub id: BrokerId,
     /// Its replicas.
     pub partitions: Arc<Partitions>,
-    /// Time.
-    pub clock: Clock,
+}
+
+/// Messages that go out together, none of them with records.
+fn encoded(messages: impl IntoIterator<Item = (TopicPartition, Message)>) -> Bytes {
+    let mut bytes = BytesMut::new();
+    for (partition, message) in messages {
+        replication::put(&replication::Item::Message { partition, message }, 0, &mut bytes);
+    }
+    bytes.freeze()
 }
 
 /// Serves other brokers until the broker stops.

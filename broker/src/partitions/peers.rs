@@ -46,11 +46,6 @@ impl Outbox {
         std::mem::take(&mut *self.messages.lock())
     }
 
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.messages.lock().is_empty()
-    }
-
     /// There is a connection, in place of any other; what waited for that one is dropped. Returns its number.
     pub fn open(&self) -> u64 {
         let number = self.opened.fetch_add(1, Ordering::AcqRel) + 1;
@@ -85,11 +80,6 @@ impl Ready {
     /// Takes the first one.
     pub fn take(&self) -> Option<TopicPartition> {
         self.partitions.lock().pop_front()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.partitions.lock().is_empty()
     }
 }
 

@@ -144,13 +144,6 @@ impl Replica {
         seat.machine.shown_watermark(&self.context(&host))
     }
 
-    /// Until when it is certain that this broker led; `None` if nobody confirms it.
-    pub fn confirmed_since(&self) -> Option<Instant> {
-        let seat = self.seat.lock();
-        let host = self.hub.host.read();
-        seat.machine.confirmed_since(&self.context(&host))
-    }
-
     /// The epoch in which this replica leads, if it does.
     pub fn leads_in(&self) -> Option<LeaderEpoch> {
         self.seat.lock().machine.leads_in()

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{CREDIT_BYTES, FRAME_BYTES_MAX, Me};
+use super::{CREDIT_BYTES, FRAME_BYTES_MAX, Me, encoded};
 use crate::partitions::Peer;
 
 /// Pieces of an answer that wait for the socket.
@@ -160,11 +160,7 @@ impl Exchange {
         loop {
             peer.as_follower.wake.notified().await;
             let messages = peer.as_follower.take();
-            let mut bytes = BytesMut::new();
-            for (partition, message) in messages {
-                put(&Item::Message { partition, message }, 0, &mut bytes);
-            }
-            if !bytes.is_empty() && self.pieces.send(bytes.freeze()).await.is_err() {
+            if !messages.is_empty() && self.pieces.send(encoded(messages)).await.is_err() {
                 return;
             }
         }

@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::credit::Credit;
-use super::{FRAME_BYTES_MAX, Me};
+use super::{FRAME_BYTES_MAX, Me, encoded};
 use crate::controller::GRPC;
 use crate::metadata::MetadataCell;
 use crate::partitions::{Peer, Pushing, Replica};
@@ -233,11 +233,7 @@ impl Line {
         loop {
             let messages = outbox.take();
             if !messages.is_empty() {
-                let mut bytes = BytesMut::new();
-                for (partition, message) in messages {
-                    put(&Item::Message { partition, message }, 0, &mut bytes);
-                }
-                if pieces.send(bytes.freeze()).await.is_err() {
+                if pieces.send(encoded(messages)).await.is_err() {
                     return;
                 }
                 continue;
@@ -266,9 +262,6 @@ impl Line {
         credit: &Credit,
     ) -> Result<(), ()> {
         let Some(replica) = self.me.partitions.get(id) else { return Ok(()) };
-        // Room for it first: what the machine counts as sent is on its way, in this order.
-        let permit = pieces.reserve_many(1).await.map_err(|_| ())?;
-        drop(permit);
         let pushing = match replica.push(self.to, self.lane, room) {
             Pushing::Cold(push) => self.read_cold(&replica, push, room).await,
             known @ (Pushing::Nothing | Pushing::Batches(..)) => known,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::budget::Urgency;
+use super::election::Change;
 use super::error::{BrokerRequestError, ElectLeaderError, LeadershipError};
 use super::partition_changes::Place;
 use super::{Elected, ElectionKind, Leadership, Machine, NamedPartition, Phase, StopState, Work};
@@ -23,13 +24,7 @@ impl Machine {
         run: Incarnation,
         leaderships: &[Leadership],
     ) -> Result<Vec<Result<Partition, LeadershipError>>, BrokerRequestError> {
-        self.check_asker(work, broker, run)?;
-        let one = |leadership: &Leadership| {
-            let place = self.led_by(work, leadership.partition, broker, leadership.leader_epoch)?;
-            let change = self.change_of(&place.topic, place.partition()).other_leader();
-            self.change_one(work, &place, change).ok_or(LeadershipError::NobodyElse)
-        };
-        Ok(leaderships.iter().map(one).collect())
+        self.change_leaderships(work, (broker, run), leaderships, Change::other_leader)
     }
 
     /// A leader whose write failed takes no more appends in its term: it goes on in another.
@@ -40,10 +35,21 @@ impl Machine {
         run: Incarnation,
         leaderships: &[Leadership],
     ) -> Result<Vec<Result<Partition, LeadershipError>>, BrokerRequestError> {
+        self.change_leaderships(work, (broker, run), leaderships, Change::new_term)
+    }
+
+    /// Changes each partition that this very run leads in the term that it names.
+    fn change_leaderships(
+        &mut self,
+        work: &mut Work,
+        (broker, run): (BrokerId, Incarnation),
+        leaderships: &[Leadership],
+        change: impl Fn(Change) -> Change,
+    ) -> Result<Vec<Result<Partition, LeadershipError>>, BrokerRequestError> {
         self.check_asker(work, broker, run)?;
         let one = |leadership: &Leadership| {
             let place = self.led_by(work, leadership.partition, broker, leadership.leader_epoch)?;
-            let change = self.change_of(&place.topic, place.partition()).new_term();
+            let change = change(self.change_of(&place.topic, place.partition()));
             self.change_one(work, &place, change).ok_or(LeadershipError::NobodyElse)
         };
         Ok(leaderships.iter().map(one).collect())

@@ -25,6 +25,7 @@ use crate::partition::{Beginning, DeleteRecordsError, FencedEpoch, Partition};
 use crate::shared::{Bounds, Shared};
 
 mod background;
+mod doubts;
 mod flush;
 mod recover;
 mod scan;
@@ -175,7 +176,9 @@ impl LogDir {
             reserve_bytes: options.reserve_bytes,
         };
         let shared = Shared::new(disk, Arc::clone(&options.observer), bounds);
-        let recovered = recover::recover(&shared, options.journal, options.boot, options.entropy)?;
+        let mut recovered = recover::recover(&shared, options.journal, options.boot, options.entropy)?;
+        // Before any thread writes a catalogue by which the next start would notice nothing.
+        doubts::settle(&shared, &mut recovered)?;
         let threads = if options.threads {
             shared.journal().map_err(|_| stopped())?.spawn().map_err(OpenError::Threads)?;
             Some(Threads::start(&shared, options.boot, options.flush_age).map_err(OpenError::Threads)?)
@@ -314,6 +317,14 @@ impl LogDir {
             damaged_ranges: partitions.values().map(|partition| partition.damage().len()).sum(),
             offline: self.shared.offline.get().map(|offline| offline.reason.to_string()),
         }
+    }
+
+    /// The cluster has taken note of everything that [`Recovered`] said may be lost: later starts need not say it again.
+    ///
+    /// # Errors
+    /// What the disk said; it is said again then, which harms nobody.
+    pub fn doubts_told(&self) -> Result<(), DiskError> {
+        doubts::forget(&*self.shared.disk)
     }
 
     /// How much room the file system has.

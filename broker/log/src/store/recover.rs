@@ -47,7 +47,10 @@ pub struct Recovered {
     pub batches: u64,
     /// Ranges that cannot be read, as far as they are known.
     pub damaged: Vec<(TopicPartition, DamagedRange)>,
-    /// Partitions that may have lost their end.
+    /// The machine stopped without a clean end of the directory, or nobody can tell: what skipped the journal and was
+    /// not flushed may be gone, of whatever partition was opted out then.
+    pub unclean_stop: bool,
+    /// Partitions that may have lost their end; those of earlier starts too, until the cluster has been told.
     pub suspect: Vec<(TopicPartition, Suspicion)>,
     /// Frames that name no partition, or contradict it; each is logged.
     pub orphaned_frames: u64,
@@ -103,11 +106,12 @@ pub(super) fn recover(
 fn load(shared: &Arc<Shared>, boot: [u8; 16], recovered: &mut Recovered) -> Result<Summary, OpenError> {
     let Some((summary, entries)) = catalogue::read(&*shared.disk)? else {
         catalogue::forget(&*shared.disk)?;
-        recovered.scanned = true;
+        (recovered.scanned, recovered.unclean_stop) = (true, true);
         recovered.unreadable_folders = scan::scan(shared)?;
         shared.request_catalogue();
         return Ok(Summary::default());
     };
+    recovered.unclean_stop = summary.boot != boot && !summary.clean;
     let mut opted_out = Vec::new();
     {
         let mut partitions = shared.partitions.write();
@@ -122,7 +126,7 @@ fn load(shared: &Arc<Shared>, boot: [u8; 16], recovered: &mut Recovered) -> Resu
     }
     for partition in opted_out {
         partition.scan_beyond()?;
-        if summary.boot != boot && !summary.clean {
+        if recovered.unclean_stop {
             recovered.suspect.push((partition.id(), Suspicion::UncleanStop));
         }
     }

@@ -1,8 +1,8 @@
 //! From an image of the cluster to the partitions of this broker.
 //!
 //! Owns the order: a partition serves before the image that names its leader is in force, and an image is in force
-//! before anything that it deletes is gone. Replica data is deleted for a tombstone with its topic id, never because a
-//! topic is absent (design of the coordination layer).
+//! before anything that it deletes is gone. Replica data is deleted for a tombstone with its topic id, or because the
+//! partition names this broker as one that it left, never because something is absent.
 
 use std::sync::Arc;
 
@@ -61,6 +61,9 @@ impl Applier {
         for topic in &delta.deleted {
             self.delete(&before, *topic)?;
         }
+        for topic in delta.created.iter().chain(delta.changed.iter().map(|(_, topic)| topic)) {
+            self.delete_moved(topic)?;
+        }
         Ok(())
     }
 
@@ -108,6 +111,20 @@ impl Applier {
             if lost {
                 tracing::error!(partition = %id, "its log is not in the data directory any more");
                 replica.handle(Event::LogSuspect);
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes replicas that moved away. The metadata names this broker as one that has to, which absence never does.
+    fn delete_moved(&self, topic: &Topic) -> Result<(), StoreError> {
+        for (index, partition) in topic.indexed() {
+            let id = TopicPartition::new(topic.id, index);
+            if partition.leaving.contains(&self.me) && !partition.replicas.contains(&self.me) {
+                self.partitions.remove(id);
+                if self.log.partition(id).is_some() {
+                    self.log.delete(id)?;
+                }
             }
         }
         Ok(())

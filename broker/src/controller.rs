@@ -28,7 +28,7 @@ use ottla_core::controller::{
 };
 use ottla_core::metadata::{Endpoint, Image};
 use ottla_core::replica::View;
-use ottla_core::types::{BrokerId, ClusterId, DirectoryId, Incarnation};
+use ottla_core::types::{BrokerId, ClusterId, DirectoryId, Incarnation, Lsn};
 use ottla_log::store::Observer;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -39,7 +39,7 @@ use uuid::Uuid;
 
 use crate::applier::Applier;
 use crate::clock::Clock;
-use crate::data::Data;
+use crate::data::{Data, Doubts};
 use crate::metadata::MetadataCell;
 use crate::partitions::Partitions;
 use crate::transport;
@@ -135,6 +135,10 @@ pub struct Setup {
     pub directory: DirectoryId,
     /// The last run that the data directory records; 0 for none.
     pub recorded: Incarnation,
+    /// How far its journal is on disk.
+    pub synced: Lsn,
+    /// What its log may have lost.
+    pub doubts: Doubts,
     /// Where metadata is kept.
     pub coordination: Arc<dyn Coordination>,
     /// The cluster's name where brokers may not create it themselves.
@@ -193,6 +197,8 @@ pub async fn start(
         cluster: identity.cluster,
         directory: identity.directory,
         recorded: identity.incarnation,
+        synced: data.log.synced(),
+        doubts: data.doubts.clone(),
         coordination,
         created_elsewhere,
         copies,
@@ -202,7 +208,11 @@ pub async fn start(
         clock: Clock,
     };
     let data = Arc::clone(data);
-    let record = move |run| data.set_incarnation(run).map_err(|error| error.to_string());
+    let record = move |run| {
+        data.set_incarnation(run).map_err(|error| error.to_string())?;
+        // The registration that allotted the run is durable, and with it what the log may have lost.
+        data.log.doubts_told().map_err(|error| error.to_string())
+    };
     run(setup, record, shutdown, tasks).await
 }
 
@@ -255,12 +265,13 @@ where
     let registration = Registration {
         broker: setup.me,
         cluster: setup.cluster,
-        standing: Standing { directory: setup.directory, incarnation: setup.recorded },
+        standing: Standing { directory: setup.directory, incarnation: setup.recorded, synced: setup.synced },
         rack: setup.rack.clone(),
         endpoints,
         features: FeatureRange::SUPPORTED,
-        unclean_stop: false,
-        suspect: Vec::new(),
+        unclean_stop: setup.doubts.unclean_stop,
+        unflushed: setup.doubts.unflushed.clone(),
+        suspect: setup.doubts.suspect.clone(),
     };
     let partitions = Arc::clone(&setup.partitions);
     let started = spawn(setup, shutdown, tasks);
@@ -363,7 +374,7 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> Sta
         ledger: Arc::clone(&ledger),
         events,
     };
-    let standing = Standing { directory: setup.directory, incarnation: setup.recorded };
+    let standing = Standing { directory: setup.directory, incarnation: setup.recorded, synced: setup.synced };
     let ground = Ground { me: setup.me, cluster: setup.cluster, standing: Arc::new(Mutex::new(standing)) };
     let heard = Arc::new(Heard::default());
     let service = Service {
@@ -416,7 +427,7 @@ fn link_thread(link: Link, shutdown: &CancellationToken, tasks: &TaskTracker) {
     });
 }
 
-/// What this broker has to say when metadata changes: that what a tombstone stood for is gone from here, and, if it was
+/// What this broker has to say when metadata changes: that what it deleted is gone, and, if it was
 /// taken for dead, that it is here. It was out of every in-sync set meanwhile, and comes back as any follower does.
 async fn attend(
     handle: Handle,
@@ -427,14 +438,14 @@ async fn attend(
     let changed = Arc::clone(&ledger.lock().changed);
     while !shutdown.is_cancelled() {
         let known = Arc::clone(&ledger);
-        let (topics, fenced) = blocking(move || {
+        let (gone, fenced) = blocking(move || {
             let mut known = known.lock();
-            (known.deleted(), known.is_fenced(run))
+            (known.gone(), known.is_fenced(run))
         })
         .await;
-        if !topics.is_empty() && !handle.replicas_deleted(me, topics.clone()).await {
+        if !gone.is_empty() && !handle.replicas_deleted(me, &gone).await {
             let known = Arc::clone(&ledger);
-            blocking(move || known.lock().not_reported(&topics)).await;
+            blocking(move || known.lock().not_reported(&gone)).await;
             tokio::time::sleep(ASK_AGAIN * 10).await;
             continue;
         }

@@ -4,16 +4,17 @@
 //! the truth; `state/` is a view of it that can be deleted; `metadata/` is the cluster's metadata where no Kubernetes
 //! keeps it. Must never format a directory that holds anything.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use ottla_coordination::{Coordination, Embedded};
 use ottla_core::config::broker;
-use ottla_core::types::{ClusterId, DirectoryId, Incarnation};
+use ottla_core::types::{ClusterId, DirectoryId, Incarnation, TopicPartition};
 use ottla_log::disk::real::RealDisk;
 use ottla_log::disk::{Disk, DiskError, DiskLock};
 use ottla_log::identity::{self, Identity, IdentityError};
-use ottla_log::store::{self, LogDir, OpenError, Options};
+use ottla_log::store::{self, LogDir, OpenError, Options, Suspicion};
 use ottla_state::{Engine, RocksTable};
 use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
@@ -37,11 +38,38 @@ pub struct Data {
     state: Mutex<Option<RocksTable>>,
     disk: Arc<dyn Disk>,
     identity: Mutex<Identity>,
+    /// What the log may have lost: the controller is told with the registration.
+    pub doubts: Doubts,
     /// Opens what is opened again later.
     pub engine: Engine,
     /// Where the view lives.
     pub state_folder: PathBuf,
     _lock: Box<dyn DiskLock>,
+}
+
+/// What the log of a data directory may have lost, as far as it can know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doubts {
+    /// The machine stopped under it, or nobody can tell that it did not.
+    pub unclean_stop: bool,
+    /// Partitions that had opted out of durable acks, and lost what was not flushed.
+    pub unflushed: Vec<TopicPartition>,
+    /// Partitions whose records are damaged or may be missing (R12).
+    pub suspect: Vec<TopicPartition>,
+}
+
+impl Doubts {
+    fn of(recovered: &store::Recovered) -> Self {
+        let holes = recovered.suspect.iter().filter(|(_, why)| *why == Suspicion::JournalHole).map(|(id, _)| *id);
+        let damaged = recovered.damaged.iter().map(|(id, _)| *id);
+        let suspect: BTreeSet<TopicPartition> = holes.chain(damaged).collect();
+        let unflushed = recovered.suspect.iter().filter(|(_, why)| *why == Suspicion::UncleanStop);
+        Self {
+            unclean_stop: recovered.unclean_stop,
+            unflushed: unflushed.map(|(id, _)| *id).collect(),
+            suspect: suspect.into_iter().collect(),
+        }
+    }
 }
 
 /// A data directory cannot be opened.
@@ -165,13 +193,14 @@ fn open_blocking(
         let interrupted = || DataError::Interrupted("a thread panicked".to_owned());
         (log, metadata.join().map_err(|_| interrupted()), state.join().map_err(|_| interrupted()))
     });
-    let (log, metadata, state) = (log?, metadata??, state??);
+    let ((log, doubts), metadata, state) = (log?, metadata??, state??);
     Ok(Data {
         log: Arc::new(log),
         metadata: Mutex::new(metadata),
         state: Mutex::new(Some(state)),
         disk,
         identity: Mutex::new(identity),
+        doubts,
         engine,
         state_folder,
         _lock: lock,
@@ -218,11 +247,11 @@ fn identify(disk: &dyn Disk, wanted: Wanted) -> Result<Identity, DataError> {
     }
 }
 
-fn open_log(disk: &Arc<dyn Disk>, partitions: Arc<Partitions>) -> Result<LogDir, DataError> {
+fn open_log(disk: &Arc<dyn Disk>, partitions: Arc<Partitions>) -> Result<(LogDir, Doubts), DataError> {
     let options = Options::new(partitions, boot_id(), Box::new(random));
     let (log, recovered) = LogDir::open(Arc::clone(disk), options)?;
     report(&recovered);
-    Ok(log)
+    Ok((log, Doubts::of(&recovered)))
 }
 
 /// One line about what was found, and one about each thing that is not as it should be.

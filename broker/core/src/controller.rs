@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::BrokerConfig;
 use crate::metadata::{Broker, Image};
-use crate::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation};
+use crate::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation, Lsn};
 
 mod alter_partition;
 mod ask;
@@ -142,6 +142,9 @@ pub enum Event {
     },
     /// Somebody asks.
     Ask(RequestId, Request),
+    /// The stream of whoever asked is closed: a registration that still waits is dropped, for the next process of that
+    /// broker may have registered since. Everything else stands.
+    AskerGone(RequestId),
     /// A broker's sign of life, also while this process does not decide: it may soon.
     Heartbeat {
         /// The broker.
@@ -150,6 +153,8 @@ pub enum Event {
         incarnation: Incarnation,
         /// It is about to stop, and should lead nothing.
         draining: bool,
+        /// How far its journal is on disk.
+        synced: Lsn,
     },
     /// A broker's stream is closed.
     StreamClosed {
@@ -385,8 +390,9 @@ impl Machine {
             Event::Read { document, token, outcome } => self.on_read(now, document, token, outcome, out),
             Event::Wrote { document, write, outcome } => self.on_wrote(now, document, write, outcome, out),
             Event::Ask(id, request) => self.on_ask(now, id, request, out),
-            Event::Heartbeat { broker, incarnation, draining } => {
-                self.on_heartbeat(now, broker, incarnation, draining);
+            Event::AskerGone(id) => self.on_asker_gone(id, out),
+            Event::Heartbeat { broker, incarnation, draining, synced } => {
+                self.on_heartbeat(now, broker, incarnation, draining, synced);
             }
             Event::StreamClosed { broker, incarnation, refused } => {
                 self.liveness.on_closed(now, broker, incarnation, refused);

@@ -88,6 +88,8 @@ pub struct Partition {
     pub last_known_elr: Vec<BrokerId>,
     /// Where it is moving, if it is.
     pub reassignment: Option<Reassignment>,
+    /// Who held a replica, holds none any more, and has not yet said that its data is gone.
+    pub leaving: Vec<BrokerId>,
 }
 
 /// One topic.
@@ -135,6 +137,7 @@ pub struct Image {
     brokers: Arc<BTreeMap<BrokerId, Broker>>,
     broker_defaults: Arc<ExplicitConfig>,
     broker_configs: Arc<BTreeMap<BrokerId, ExplicitConfig>>,
+    min_insync_replicas: Option<i32>,
     topics: Arc<BTreeMap<String, Arc<Topic>>>,
     topics_by_id: Arc<BTreeMap<TopicId, Arc<Topic>>>,
     tombstones: Arc<BTreeMap<TopicId, Tombstone>>,
@@ -185,6 +188,12 @@ impl Image {
     /// Every broker with configs of its own.
     pub fn broker_configs(&self) -> &BTreeMap<BrokerId, ExplicitConfig> {
         &self.broker_configs
+    }
+
+    /// `min.insync.replicas` of every topic that does not set it: one value for the whole cluster, whatever the brokers'
+    /// files say, so that leaders and the controller count alike (R3). `None` before a controller fixed it.
+    pub fn min_insync_replicas(&self) -> Option<i32> {
+        self.min_insync_replicas
     }
 
     /// Every topic, by name.
@@ -258,6 +267,13 @@ impl Image {
     ) -> Self {
         self.broker_defaults = Arc::new(defaults);
         self.broker_configs = Arc::new(by_broker);
+        self
+    }
+
+    /// This image with that `min.insync.replicas` for topics that do not set it.
+    #[must_use]
+    pub fn with_min_insync_replicas(mut self, minimum: Option<i32>) -> Self {
+        self.min_insync_replicas = minimum;
         self
     }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ottla_core::controller::{Answer, Presentation, Request};
-use ottla_core::types::{BrokerId, ControllerEpoch, Incarnation};
+use ottla_core::types::{BrokerId, ControllerEpoch, Incarnation, Lsn};
 
 use crate::proto::ottla::controller::v1 as pb;
 
@@ -62,6 +62,8 @@ pub enum Up {
         view: u64,
         /// It is about to stop, and should lead nothing.
         draining: bool,
+        /// How far its journal is on disk.
+        synced: Lsn,
     },
     /// A request; answered by [`Down::Answer`] with the same id.
     Ask {

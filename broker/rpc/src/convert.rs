@@ -7,7 +7,8 @@ use ottla_core::controller::{Claim, FeatureRange, Header, Member, Root, SessionI
 use ottla_core::metadata::{Broker, Endpoint, Partition, Reassignment, Tombstone, Topic};
 use ottla_core::topic_name::is_internal;
 use ottla_core::types::{
-    BrokerId, ClusterId, ControllerEpoch, DirectoryId, Incarnation, LeaderEpoch, PartitionEpoch, ProducerId, TopicId,
+    BrokerId, ClusterId, ControllerEpoch, DirectoryId, Incarnation, LeaderEpoch, Lsn, PartitionEpoch, ProducerId,
+    TopicId,
 };
 
 use crate::envelope::DecodeError;
@@ -114,6 +115,7 @@ impl From<&Root> for pb::Root {
             broker_defaults: root.broker_defaults.clone(),
             broker_configs: root.broker_configs.iter().map(config).collect(),
             retired: root.retired.iter().map(|(broker, run)| (broker.get(), run.get())).collect(),
+            min_insync_replicas: root.min_insync_replicas,
         }
     }
 }
@@ -136,6 +138,7 @@ impl TryFrom<pb::Root> for Root {
             broker_defaults: root.broker_defaults,
             broker_configs: configs.collect(),
             retired: runs(root.retired),
+            min_insync_replicas: root.min_insync_replicas,
         })
     }
 }
@@ -153,6 +156,7 @@ impl From<&Member> for pb::Member {
             admitted_from: member.admitted_from.map(Incarnation::get),
             feature_min: member.features.min,
             feature_max: member.features.max,
+            synced: member.synced.get(),
         }
     }
 }
@@ -171,7 +175,8 @@ impl TryFrom<pb::Member> for Member {
         };
         // The first Ottla did not say; it could run at level 1.
         let features = FeatureRange { min: member.feature_min.max(1), max: member.feature_max.max(1) };
-        Ok(Self { broker, admitted_from: member.admitted_from.map(Incarnation::new), features })
+        let admitted_from = member.admitted_from.map(Incarnation::new);
+        Ok(Self { broker, admitted_from, features, synced: Lsn::new(member.synced) })
     }
 }
 
@@ -223,6 +228,7 @@ impl From<&Partition> for pb::Partition {
             isr: numbers(&partition.isr),
             elr: numbers(&partition.elr),
             last_known_elr: numbers(&partition.last_known_elr),
+            leaving: numbers(&partition.leaving),
             reassignment: moving
                 .map(|moving| pb::Reassignment { origin: numbers(&moving.origin), target: numbers(&moving.target) }),
         }
@@ -239,6 +245,7 @@ impl From<pb::Partition> for Partition {
             isr: brokers(partition.isr),
             elr: brokers(partition.elr),
             last_known_elr: brokers(partition.last_known_elr),
+            leaving: brokers(partition.leaving),
             reassignment: partition
                 .reassignment
                 .map(|moving| Reassignment { origin: brokers(moving.origin), target: brokers(moving.target) }),

@@ -20,6 +20,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::codes::create_topic_code;
+use super::ledger::Gone;
 use super::producer_ids::ProducerIds;
 use super::shell::{Ask, Input, Stage};
 
@@ -172,9 +173,12 @@ impl Handle {
         ask!(self, Register, Request::Register(registration), Err(NotController.into()))
     }
 
-    /// This broker has deleted what it held of these topics; false if nobody heard it.
-    pub(super) async fn replicas_deleted(&self, broker: BrokerId, topics: Vec<TopicId>) -> bool {
-        let answer = ask!(self, ReplicasDeleted, Request::ReplicasDeleted { broker, topics }, Err(NotController));
+    /// This broker has deleted what it held of these; false if nobody heard it.
+    pub(super) async fn replicas_deleted(&self, broker: BrokerId, gone: &Gone) -> bool {
+        let topics = gone.topics.iter().copied().collect();
+        let partitions = gone.partitions.iter().copied().collect();
+        let request = Request::ReplicasDeleted { broker, topics, partitions };
+        let answer = ask!(self, ReplicasDeleted, request, Err(NotController));
         answer.is_ok()
     }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ottla_core::controller::{Document, FollowError, Follower, Vector};
 use ottla_core::metadata::Image;
 use ottla_core::replica::View;
-use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation, TopicId};
+use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation, PartitionEpoch, TopicId, TopicPartition};
 use tokio::sync::Notify;
 
 use super::copies::{Copies, CopiesError};
@@ -45,6 +45,35 @@ pub(super) enum TakeError {
 /// Who is registered, as the newest root says.
 pub(super) type Registered = (ControllerEpoch, BTreeSet<BrokerId>);
 
+/// Replicas that are gone from here, as the controller is told: what it waits for need not wait for this broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Gone {
+    /// Deleted topics.
+    pub(super) topics: BTreeSet<TopicId>,
+    /// Partitions that moved away, each with the version that said so.
+    pub(super) partitions: BTreeSet<(TopicPartition, PartitionEpoch)>,
+}
+
+impl Gone {
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics.is_empty() && self.partitions.is_empty()
+    }
+
+    /// Of broker `me`, once it has put `image` in force.
+    fn of(me: BrokerId, image: &Image) -> Self {
+        let stones = image.tombstones().iter().filter(|(_, stone)| stone.holders.contains(&me));
+        let mut gone = Self { topics: stones.map(|(id, _)| *id).collect(), partitions: BTreeSet::new() };
+        // Whoever is alone has nowhere to move anything to.
+        let topics = image.topics().values().filter(|_| image.brokers().len() > 1);
+        for topic in topics {
+            let left = topic.indexed().filter(|(_, partition)| partition.leaving.contains(&me));
+            let left = left.map(|(index, it)| (TopicPartition::new(topic.id, index), it.partition_epoch));
+            gone.partitions.extend(left);
+        }
+        gone
+    }
+}
+
 /// The metadata of one broker.
 pub(super) struct Ledger {
     me: BrokerId,
@@ -55,8 +84,8 @@ pub(super) struct Ledger {
     view: View,
     /// The newest image is not in force yet.
     unapplied: bool,
-    /// Deleted topics of which it has been said that nothing is left here.
-    reported: BTreeSet<TopicId>,
+    /// Of which it has been said that nothing is left here.
+    reported: Gone,
     /// Told whenever an image came into force.
     pub(super) changed: Arc<Notify>,
 }
@@ -65,7 +94,7 @@ impl Ledger {
     /// Of broker `me`, on what its data directory holds.
     pub(super) fn new(me: BrokerId, cluster: ClusterId, copies: Copies, site: Box<dyn Site>) -> Self {
         let follower = Follower::new(cluster, copies.floor());
-        let (view, reported) = (View::default(), BTreeSet::new());
+        let (view, reported) = (View::default(), Gone::default());
         let changed = Arc::new(Notify::new());
         Self { me, copies, follower, site, admitted: false, view, unapplied: false, reported, changed }
     }
@@ -153,18 +182,18 @@ impl Ledger {
         self.site.viewed(self.view);
     }
 
-    /// Topics whose replicas are gone from here, and of which nobody was told: their tombstones need not wait for this
-    /// broker.
-    pub(super) fn deleted(&mut self) -> Vec<TopicId> {
+    /// What is gone from here and of which nobody was told.
+    pub(super) fn gone(&mut self) -> Gone {
         if !self.admitted || self.unapplied {
-            return Vec::new();
+            return Gone::default();
         }
-        let stones = self.follower.image().tombstones();
-        self.reported.retain(|id| stones.contains_key(id));
-        let mine = stones.iter().filter(|(_, stone)| stone.holders.contains(&self.me)).map(|(id, _)| *id);
-        let topics: Vec<TopicId> = mine.filter(|id| !self.reported.contains(id)).collect();
-        self.reported.extend(&topics);
-        topics
+        let now = Gone::of(self.me, self.follower.image());
+        let fresh = Gone {
+            topics: now.topics.difference(&self.reported.topics).copied().collect(),
+            partitions: now.partitions.difference(&self.reported.partitions).copied().collect(),
+        };
+        self.reported = now;
+        fresh
     }
 
     /// Whether that run of this broker is registered and not admitted.
@@ -174,7 +203,8 @@ impl Ledger {
     }
 
     /// It could not be said; it will be tried again.
-    pub(super) fn not_reported(&mut self, topics: &[TopicId]) {
-        self.reported.retain(|topic| !topics.contains(topic));
+    pub(super) fn not_reported(&mut self, gone: &Gone) {
+        self.reported.topics.retain(|topic| !gone.topics.contains(topic));
+        self.reported.partitions.retain(|partition| !gone.partitions.contains(partition));
     }
 }

@@ -13,7 +13,7 @@ use ottla_coordination::Coordination;
 use ottla_core::controller::error::Standing;
 use ottla_core::controller::{Answer, Event, Presentation, REFUSED_MAX, SILENCE_MAX};
 use ottla_core::replica::View;
-use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation};
+use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation, Lsn};
 use ottla_rpc::controller::{self as wire, Down, Silent, Up};
 use ottla_rpc::transport::{Knock, knock};
 use parking_lot::Mutex;
@@ -126,6 +126,10 @@ impl Link {
                 Some(ask) = self.asks.recv() => drop(ask),
             }
             let Stage::Leading(published) = self.stage.borrow().clone() else { return };
+            let (broker, draining) = (self.ground.me, self.hub.is_draining());
+            if let Some(incarnation) = self.own_run() {
+                self.tell(Event::Heartbeat { broker, incarnation, draining, synced: self.synced() }).await;
+            }
             let now = self.clock.monotonic();
             let others = published.registered.iter().filter(|id| **id != self.ground.me);
             let heard: Vec<Instant> = others.filter_map(|id| self.heard.last(*id)).collect();
@@ -207,6 +211,11 @@ impl Link {
         Some(self.hub.run()).filter(|run| *run > Incarnation::default())
     }
 
+    /// How far this broker's journal is on disk.
+    fn synced(&self) -> Lsn {
+        self.hub.log().map_or(Lsn::default(), |log| log.synced())
+    }
+
     /// Talks with the controller until one of the two is not what it was.
     async fn talk(&mut self, ups: mpsc::Sender<Up>, mut downs: DownStream, following: &mut Following) {
         let mut beats = interval(BEAT);
@@ -226,7 +235,7 @@ impl Link {
                     sent.insert(sequence, now);
                     if let Some(run) = self.own_run() {
                         let draining = self.hub.is_draining();
-                        let beat = Up::Beat { sequence, run, view: 0, draining };
+                        let beat = Up::Beat { sequence, run, view: 0, draining, synced: self.synced() };
                         // A stream that takes nothing any more is as good as silent.
                         let _full = ups.try_send(beat);
                     } else {

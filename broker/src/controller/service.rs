@@ -165,11 +165,11 @@ impl Service {
     async fn on_up(&self, line: &mut Line, up: Up) -> Result<(), Over> {
         match up {
             Up::Hello { .. } => Err(Over),
-            Up::Beat { sequence, run, draining, .. } => {
+            Up::Beat { sequence, run, draining, synced, .. } => {
                 let now = self.clock.monotonic();
                 line.run = Some(run);
                 self.heard.note(line.broker, now);
-                self.tell(Event::Heartbeat { broker: line.broker, incarnation: run, draining }).await;
+                self.tell(Event::Heartbeat { broker: line.broker, incarnation: run, draining, synced }).await;
                 let published = match &*self.stage.borrow() {
                     Stage::Leading(published) => Some(Arc::clone(published)),
                     Stage::Waiting | Stage::Claiming(_) | Stage::Halted(_) => None,

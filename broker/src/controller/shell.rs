@@ -74,6 +74,8 @@ pub(super) struct Shell {
     parts: Parts,
     events: VecDeque<Event>,
     waiting: BTreeMap<RequestId, oneshot::Sender<Answer>>,
+    /// Those of `waiting` that are registrations: few, and dropped if nobody waits for them any more.
+    registering: BTreeSet<RequestId>,
     requests: u64,
     /// Every time that was asked for and has not come: the machine asks once for each.
     wakes: BTreeSet<Instant>,
@@ -105,6 +107,7 @@ impl Shell {
             parts,
             events: VecDeque::from([Event::Start]),
             waiting: BTreeMap::new(),
+            registering: BTreeSet::new(),
             requests: 0,
             wakes: BTreeSet::new(),
             published: None,
@@ -167,18 +170,34 @@ impl Shell {
     fn accept(&mut self, input: Input) {
         match input {
             Input::Event(event) => self.events.push_back(*event),
-            Input::Ask(ask) => {
-                self.requests += 1;
-                let id = RequestId(self.requests);
-                self.waiting.insert(id, ask.reply);
-                self.events.push_back(Event::Ask(id, ask.request));
-            }
+            Input::Ask(ask) => self.ask(*ask),
         }
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let registers = matches!(ask.request, Request::Register(_));
+        if registers && ask.reply.is_closed() {
+            // Its stream is gone; the next process of that broker may have registered since.
+            return;
+        }
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        if registers {
+            self.registering.insert(id);
+        }
+        self.waiting.insert(id, ask.reply);
+        self.events.push_back(Event::Ask(id, ask.request));
     }
 
     /// Steps everything that has happened, then performs everything that follows.
     fn turn(&mut self) {
         let now = self.parts.clock.monotonic();
+        let is_gone = |id: &&RequestId| self.waiting.get(*id).is_none_or(oneshot::Sender::is_closed);
+        let gone: Vec<RequestId> = self.registering.iter().filter(is_gone).copied().collect();
+        for id in gone {
+            self.registering.remove(&id);
+            self.events.push_back(Event::AskerGone(id));
+        }
         let mut effects = Effects::new();
         while let Some(event) = self.events.pop_front() {
             self.parts.machine.step(now, event, &mut effects);

@@ -59,6 +59,8 @@ impl Ground {
             cluster: CLUSTER,
             directory: DirectoryId::from_bytes([6; 16]),
             recorded: *self.recorded.lock().expect("no panic"),
+            synced: Lsn::default(),
+            doubts: Doubts::default(),
             coordination: Arc::clone(&self.coordination),
             created_elsewhere: None,
             copies: Copies::open(Arc::clone(&self.disk) as Arc<dyn Disk>, CLUSTER)?,

@@ -74,7 +74,19 @@ impl BrokerConfig {
     /// These file values under what `image` says was changed at run time for `me`.
     #[must_use]
     pub fn at_run_time(&self, image: &Image, me: BrokerId) -> Self {
-        self.with_run_time(image.broker_defaults().clone(), image.broker_config(me).cloned().unwrap_or_default())
+        let this_broker = image.broker_config(me).cloned().unwrap_or_default();
+        self.with_run_time(image.broker_defaults().clone(), this_broker).with_min_insync(image.min_insync_replicas())
+    }
+
+    /// These values with the cluster's `min.insync.replicas` in place of the file's: whoever leads and whoever decides
+    /// must count alike, and files may differ (R3).
+    #[must_use]
+    pub fn with_min_insync(mut self, minimum: Option<i32>) -> Self {
+        let key = &broker::MIN_INSYNC_REPLICAS;
+        if let Some(minimum) = minimum.filter(|minimum| *minimum != self.int(key)) {
+            self.file.insert(key.name.to_owned(), minimum.to_string());
+        }
+        self
     }
 
     /// These file values under what was set at run time for all brokers and for this one.

@@ -23,6 +23,12 @@ impl Machine {
         out.extend(self.liveness.next_look(now, self.config.me).map(Effect::WakeAt));
     }
 
+    pub(super) fn on_asker_gone(&mut self, id: RequestId, out: &mut Effects) {
+        if let Some(request) = self.growth.drop_registration(id) {
+            out.push(Effect::Answer(id, request.refused()));
+        }
+    }
+
     fn answer(&mut self, now: Instant, work: &mut Work, request: Request) -> Answer {
         match request {
             Request::CreateTopics { topics, validate_only } => {
@@ -38,8 +44,9 @@ impl Machine {
             Request::AllocateProducerIds => Answer::AllocateProducerIds(Ok(self.allocate_producer_ids(work))),
             Request::Register(registration) => Answer::Register(self.register(now, work, registration)),
             Request::Admit { broker, incarnation } => Answer::Admit(self.admit(now, work, broker, incarnation)),
-            Request::ReplicasDeleted { broker, topics } => {
+            Request::ReplicasDeleted { broker, topics, partitions } => {
                 self.replicas_deleted(work, broker, &topics);
+                self.moved_replicas_deleted(work, broker, &partitions);
                 Answer::ReplicasDeleted(Ok(()))
             }
             Request::AlterPartitions { broker, incarnation, changes } => {

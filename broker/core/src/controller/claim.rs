@@ -20,6 +20,9 @@ impl Machine {
     pub(super) fn stand_down(&mut self, next: Phase, out: &mut Effects) {
         let was_acting = self.phase == Phase::Acting;
         self.phase = next;
+        if let Some(root) = self.root.committed().filter(|_| was_acting) {
+            self.liveness.end(|id| root.members.get(&id).map(|member| member.broker.incarnation));
+        }
         self.forget_documents();
         self.abandon_growth(out);
         for (id, pending) in std::mem::take(&mut self.pending) {

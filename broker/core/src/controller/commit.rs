@@ -147,13 +147,15 @@ impl Machine {
             .with_controller(Some(self.config.me), root.header.epoch)
             .with_brokers(brokers)
             .with_broker_configs(root.broker_defaults.clone(), root.broker_configs.clone())
+            .with_min_insync_replicas(root.min_insync_replicas)
     }
 
     /// The broker configs that count for new requests are those of the latest root.
     pub(super) fn read_broker_config(&mut self) {
         if let Some(root) = self.root.latest() {
             let own = root.broker_configs.get(&self.config.me).cloned().unwrap_or_default();
-            self.broker = self.config.broker.with_run_time(root.broker_defaults.clone(), own);
+            let run_time = self.config.broker.with_run_time(root.broker_defaults.clone(), own);
+            self.broker = run_time.with_min_insync(root.min_insync_replicas);
         }
     }
 

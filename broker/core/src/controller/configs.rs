@@ -1,12 +1,14 @@
 //! Changing configs of topics and, at run time, of brokers.
 //!
-//! A change of `min.insync.replicas` clears the eligible replicas of the topic's partitions in the same write: who was
-//! eligible under the old rule need not hold what the new one promises (KIP-966).
+//! A change of `min.insync.replicas` clears the eligible replicas of the topic's partitions in the same write wherever
+//! the in-sync set reaches the new minimum: it commits from there on without them (KIP-966). Where it does not reach it,
+//! nothing is committed until it has grown, and whoever was eligible still holds everything.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::error::{AlterConfigError, InvalidRequest};
+use super::partition_changes::Place;
 use super::{ConfigChange, ConfigTarget, Machine, Work};
 use crate::config::{self, ConfigError, ReplicaConfig};
 use crate::metadata::ExplicitConfig;
@@ -56,19 +58,30 @@ impl Machine {
         if validate_only || next == topic.config {
             return Ok(());
         }
-        let minimum = |explicit| ReplicaConfig::resolve(explicit, &self.broker).min_insync_replicas;
-        let clears_elr =
-            self.config.tuning.rules.new_minimum_clears_eligible && minimum(&topic.config) != minimum(&next);
+        let [before, after] = [&topic.config, &next].map(|explicit| ReplicaConfig::resolve(explicit, &self.broker));
         let shard = self.shard_of(name);
         if let Some(topic) = self.shard_for(work, shard).topics.get_mut(name) {
-            let topic = Arc::make_mut(topic);
-            topic.config = next;
-            for partition in topic.partitions.iter_mut().filter(|partition| clears_elr && !partition.elr.is_empty()) {
-                partition.elr.clear();
-                partition.partition_epoch = partition.partition_epoch.get().saturating_add(1).into();
-            }
+            Arc::make_mut(topic).config = next;
+        }
+        if before != after {
+            self.apply_replica_config(work, name, before, after);
         }
         Ok(())
+    }
+
+    /// Partitions with eligible replicas are judged by the new minimum; those without a leader may have one now.
+    fn apply_replica_config(&mut self, work: &mut Work, name: &str, before: ReplicaConfig, after: ReplicaConfig) {
+        let clears = before.min_insync_replicas != after.min_insync_replicas
+            && self.config.tuning.rules.new_minimum_clears_eligible;
+        let unclean = after.unclean_leader_election_enable && !before.unclean_leader_election_enable;
+        let Some(topic) = self.latest_topic(work, name).cloned() else { return };
+        for (index, partition) in topic.indexed() {
+            if clears && !partition.elr.is_empty() || unclean && partition.leader.is_none() {
+                let place = Place { shard: self.shard_of(name), topic: Arc::clone(&topic), index };
+                let change = self.change_of(&topic, partition);
+                self.change_one(work, &place, change);
+            }
+        }
     }
 
     fn alter_broker(

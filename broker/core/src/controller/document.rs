@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::lineage::Claim;
 use crate::metadata::{Broker, ExplicitConfig, Tombstone, Topic};
-use crate::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation, ProducerId, TopicId};
+use crate::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation, Lsn, ProducerId, TopicId};
 
 /// How many topic shards a new cluster has.
 pub const SHARD_COUNT: u32 = 16;
@@ -128,6 +128,9 @@ pub struct Member {
     pub admitted_from: Option<Incarnation>,
     /// The feature levels that its binary can run at.
     pub features: FeatureRange,
+    /// How far its journal is known to have been on disk. A directory that ends before it is an older state of itself,
+    /// although it records the same run (A9).
+    pub synced: Lsn,
 }
 
 /// The root document.
@@ -149,6 +152,8 @@ pub struct Root {
     pub broker_configs: BTreeMap<BrokerId, ExplicitConfig>,
     /// The last runs of brokers that were unregistered: no run of an id is ever allotted twice.
     pub retired: BTreeMap<BrokerId, Incarnation>,
+    /// `min.insync.replicas` of topics that do not set it. The first controller fixes it for every broker.
+    pub min_insync_replicas: Option<i32>,
 }
 
 /// One topic shard.
@@ -162,7 +167,9 @@ pub struct Shard {
     pub topics: BTreeMap<String, Arc<Topic>>,
     /// Its deleted topics whose replicas may still exist.
     pub tombstones: BTreeMap<TopicId, Tombstone>,
-    /// Per broker, the run that the entries above hold for: an entry of an older run is no member of its ISR.
+    /// Per broker, the run that the entries above hold for: an entry of an older run is never elected. That is all that
+    /// it means. A leader waits for every entry of its ISR, whatever the run: whoever is admitted again on its own disk is
+    /// a member at once, and must then hold everything that was committed meanwhile (R3, R4).
     pub runs: BTreeMap<BrokerId, Incarnation>,
 }
 
@@ -222,7 +229,7 @@ impl Root {
     fn weight(&self) -> u64 {
         let member = |member: &Member| {
             let endpoints = member.broker.endpoints.iter();
-            80 + endpoints.map(|(name, endpoint)| name.len() + endpoint.host.len() + 12).sum::<usize>()
+            90 + endpoints.map(|(name, endpoint)| name.len() + endpoint.host.len() + 12).sum::<usize>()
         };
         let members: usize = self.members.values().map(member).sum();
         let configs: usize = self.broker_configs.values().map(|config| config_weight(config) + 8).sum();
@@ -235,7 +242,7 @@ impl Root {
 impl Shard {
     pub(super) fn weight(&self) -> u64 {
         let partition = |partition: &crate::metadata::Partition| {
-            let ids = partition.replicas.len() + partition.isr.len() + partition.elr.len();
+            let ids = partition.replicas.len() + partition.isr.len() + partition.elr.len() + partition.leaving.len();
             let moving = partition.reassignment.as_ref();
             16 + 2 * ids + 2 * moving.map_or(0, |moving| moving.origin.len() + moving.target.len() + 4)
         };

@@ -141,10 +141,20 @@ impl Change {
         self
     }
 
-    /// The replicas are others. Whoever is none any more is nothing else either.
+    /// A broker that held a replica says that its data is gone.
+    #[must_use]
+    pub(super) fn left(mut self, id: BrokerId) -> Self {
+        self.next.leaving.retain(|&leaving| leaving != id);
+        self
+    }
+
+    /// The replicas are others. Whoever is none any more is nothing else either, and still has to delete its data.
     #[must_use]
     pub(super) fn replicas(mut self, replicas: Vec<BrokerId>) -> Self {
         self.next.isr.retain(|member| replicas.contains(member));
+        let before = self.next.replicas.iter().chain(&self.before.leaving).copied();
+        let leaving: BTreeSet<_> = before.filter(|id| !replicas.contains(id)).collect();
+        self.next.leaving = leaving.into_iter().collect();
         self.next.replicas = replicas;
         self
     }

@@ -10,7 +10,7 @@ pub use partition::{
 use super::document::FeatureRange;
 use crate::config::ConfigError;
 use crate::topic_name::InvalidName;
-use crate::types::{BrokerId, ClusterId, DirectoryId, Incarnation, PartitionIndex, TopicId};
+use crate::types::{BrokerId, ClusterId, DirectoryId, Incarnation, Lsn, PartitionIndex, TopicId};
 
 /// What is wrong with an assignment of replicas that a client wrote by hand.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -345,4 +345,6 @@ pub struct Standing {
     pub directory: DirectoryId,
     /// The last run that it records; 0 when it has never run.
     pub incarnation: Incarnation,
+    /// How far its journal is on disk.
+    pub synced: Lsn,
 }

@@ -253,6 +253,7 @@ fn with_root(image: Image, root: &Root) -> Image {
         .with_controller(Some(root.header.writer), root.header.epoch)
         .with_brokers(brokers)
         .with_broker_configs(root.broker_defaults.clone(), root.broker_configs.clone())
+        .with_min_insync_replicas(root.min_insync_replicas)
 }
 
 #[cfg(test)]
@@ -283,7 +284,12 @@ mod tests {
             endpoints: BTreeMap::new(),
             fenced: false,
         };
-        let member = Member { broker, admitted_from: None, features: crate::controller::FeatureRange::SUPPORTED };
+        let member = Member {
+            broker,
+            admitted_from: None,
+            features: crate::controller::FeatureRange::SUPPORTED,
+            synced: crate::types::Lsn::default(),
+        };
         let members = BTreeMap::from([(ONE, member)]);
         Document::Root(Arc::new(Root { header: header(epoch, version), shard_count: 1, members, ..Root::default() }))
     }

@@ -10,6 +10,7 @@ use super::document::Root;
 use super::slot::Slot;
 use super::vectors::rolled_back;
 use super::{DocumentId, Effect, Effects, Halt, Machine, Phase, Revision, ShardId, producer_ids};
+use crate::config::broker;
 use crate::types::{BrokerId, ControllerEpoch};
 
 impl Machine {
@@ -88,7 +89,7 @@ impl Machine {
             let member = &root.members[id];
             // Our own floor is in the configuration; others count with the disk that the root knows.
             let standing = self.vectors.heard(*id);
-            standing.map_or(*id == self.config.me, |standing| member.stands_on(standing))
+            standing.map_or(*id == self.config.me, |standing| member.reaches(standing))
         };
         let heard = root.members.keys().filter(|id| vouches(id)).count();
         heard * 2 >= root.members.len() || !self.stops_when_rolled_back()
@@ -109,7 +110,16 @@ impl Machine {
         self.owner.epoch = ControllerEpoch::new(root.header.epoch.get().saturating_add(1));
         let mut claimed = root.clone();
         claimed.next_producer_id = producer_ids::skipped(claimed.next_producer_id);
+        self.fix_min_insync(&mut claimed);
         let write = self.root.claim(claimed, revision, &mut self.owner);
         out.push(Effect::Write(write));
+    }
+    /// The first controller fixes `min.insync.replicas` for every broker. The file of a broker that is alone may still
+    /// change it: no other one counts.
+    fn fix_min_insync(&self, root: &mut Root) {
+        let alone = root.members.keys().all(|id| *id == self.config.me);
+        if root.min_insync_replicas.is_none() || alone {
+            root.min_insync_replicas = Some(self.config.broker.int(&broker::MIN_INSYNC_REPLICAS));
+        }
     }
 }

@@ -80,6 +80,13 @@ impl Growth {
         None
     }
 
+    /// Nobody waits for the answer to a registration any more.
+    pub(super) fn drop_registration(&mut self, id: RequestId) -> Option<Request> {
+        let held = |(held, request): &(RequestId, Request)| *held == id && matches!(request, Request::Register(_));
+        let at = self.waiting.iter().position(held)?;
+        self.waiting.remove(at).map(|(_, request)| request)
+    }
+
     /// It does not go on; who waits for it.
     pub(super) fn abandon(&mut self) -> VecDeque<(RequestId, Request)> {
         self.stage = Stage::Idle;

@@ -64,7 +64,7 @@ impl Machine {
         partitions: &[TopicPartition],
     ) -> Result<(), BrokerRequestError> {
         self.check_run(work, broker, run)?;
-        self.forget_what_was_lost(work, broker, partitions, false);
+        self.forget_running_logs(work, broker, partitions);
         Ok(())
     }
 

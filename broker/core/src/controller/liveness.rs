@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::types::{BrokerId, Incarnation};
+use crate::types::{BrokerId, Incarnation, Lsn};
 
 /// After what silence a broker is dead.
 pub const SILENCE_MAX: Duration = Duration::from_millis(1500);
@@ -39,6 +39,23 @@ struct Heard {
     draining: bool,
     /// Its death has been dealt with.
     buried: bool,
+    /// How far it said its journal is on disk.
+    synced: Lsn,
+}
+
+impl Heard {
+    fn anew(run: Incarnation, now: Instant, synced: Lsn) -> Self {
+        Self { run, last: now, refused: None, stream: false, draining: false, buried: false, synced }
+    }
+}
+
+/// What a broker says of itself with every sign of life.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sign {
+    /// It is about to stop.
+    pub(super) draining: bool,
+    /// How far its journal is on disk.
+    pub(super) synced: Lsn,
 }
 
 /// How long a broker has to wait before it joins in-sync sets again.
@@ -77,7 +94,7 @@ impl Liveness {
         let before = std::mem::take(&mut self.heard);
         let earliest = now.checked_sub(SILENCE_MAX).unwrap_or(now) + GRACE;
         for (id, run) in members {
-            let mut heard = Heard { run, last: now, refused: None, stream: false, draining: false, buried: false };
+            let mut heard = Heard::anew(run, now, Lsn::default());
             if let Some(known) = before.get(&id).filter(|known| known.run == run) {
                 heard = Heard { buried: false, ..*known };
             } else if let Some(at) = self.handed.get(&id) {
@@ -102,17 +119,24 @@ impl Liveness {
         now: Instant,
         id: BrokerId,
         run: Incarnation,
-        draining: bool,
+        sign: Sign,
         registered: Option<Incarnation>,
     ) {
         if registered.is_some_and(|registered| registered != run) {
             return;
         }
-        let older = self.heard.get(&id).is_some_and(|known| known.run > run);
-        if !older {
-            let heard = Heard { run, last: now, refused: None, stream: true, draining, buried: false };
-            self.heard.insert(id, heard);
+        let known = self.heard.get(&id);
+        // A later run that the root does not know was never allotted, after all.
+        if registered.is_some() || known.is_none_or(|known| known.run <= run) {
+            let before = known.filter(|known| known.run == run).map_or(Lsn::default(), |known| known.synced);
+            let heard = Heard::anew(run, now, before.max(sign.synced));
+            self.heard.insert(id, Heard { stream: true, draining: sign.draining, ..heard });
         }
+    }
+
+    /// How far the journal of that very run is known to be on disk.
+    pub(super) fn synced(&self, id: BrokerId, run: Incarnation) -> Option<Lsn> {
+        self.heard.get(&id).filter(|heard| heard.run == run).map(|heard| heard.synced)
     }
 
     /// This process' own broker speaks.
@@ -140,11 +164,21 @@ impl Liveness {
         })
     }
 
-    /// A run of the broker was registered or admitted: its clock begins anew.
-    pub(super) fn registered(&mut self, now: Instant, id: BrokerId, run: Incarnation) {
+    /// A run of the broker was registered: its clock begins, and its journal is so far on disk.
+    pub(super) fn registered(&mut self, now: Instant, id: BrokerId, run: Incarnation, synced: Lsn) {
+        self.heard.insert(id, Heard::anew(run, now, synced));
+    }
+
+    /// The run was admitted: its clock begins anew.
+    pub(super) fn admitted(&mut self, now: Instant, id: BrokerId, run: Incarnation) {
         let known = self.heard.get(&id).filter(|heard| heard.run == run);
-        let (stream, draining) = known.map_or((false, false), |heard| (heard.stream, heard.draining));
-        self.heard.insert(id, Heard { run, last: now, refused: None, stream, draining, buried: false });
+        let known = known.copied().unwrap_or(Heard::anew(run, now, Lsn::default()));
+        self.heard.insert(id, Heard { last: now, refused: None, buried: false, ..known });
+    }
+
+    /// This process decides no more. Runs that it allotted and that were not written are nobody's.
+    pub(super) fn end(&mut self, written: impl Fn(BrokerId) -> Option<Incarnation>) {
+        self.heard.retain(|id, heard| written(*id) == Some(heard.run));
     }
 
     pub(super) fn forget(&mut self, id: BrokerId) {
@@ -288,7 +322,7 @@ mod tests {
 
         fn hear(&mut self, alive: &[i32]) {
             for broker in alive {
-                self.liveness.on_heartbeat(self.now, id(*broker), RUN, false, Some(RUN));
+                self.liveness.on_heartbeat(self.now, id(*broker), RUN, Sign::default(), Some(RUN));
             }
         }
 
@@ -360,10 +394,10 @@ mod tests {
     #[test]
     fn an_older_run_is_not_heard() {
         let mut watch = Watch::new(3);
-        watch.liveness.registered(watch.now, id(3), Incarnation::new(2));
+        watch.liveness.registered(watch.now, id(3), Incarnation::new(2), Lsn::default());
         for _ in 0..20 {
             watch.pass(100, &[2]);
-            watch.liveness.on_heartbeat(watch.now, id(3), RUN, false, Some(Incarnation::new(2)));
+            watch.liveness.on_heartbeat(watch.now, id(3), RUN, Sign::default(), Some(Incarnation::new(2)));
         }
         assert_eq!(watch.dead, [(1500, 3)]);
     }

@@ -9,7 +9,7 @@ use super::error::{InvalidAssignment, ReassignError, UnregisterError};
 use super::partition_changes::Place;
 use super::{Machine, Move, Moving, NamedPartition, Work, placement};
 use crate::metadata::{Partition, Reassignment};
-use crate::types::BrokerId;
+use crate::types::{BrokerId, PartitionEpoch, TopicPartition};
 
 impl Machine {
     pub(super) fn reassign(
@@ -70,6 +70,23 @@ impl Machine {
         Ok(())
     }
 
+    /// A broker has deleted what it held of partitions that moved away from it.
+    pub(super) fn moved_replicas_deleted(
+        &mut self,
+        work: &mut Work,
+        broker: BrokerId,
+        partitions: &[(TopicPartition, PartitionEpoch)],
+    ) {
+        for (id, epoch) in partitions {
+            let Some(place) = self.find_partition(work, *id) else { continue };
+            // Another version may have given the replica back, and taken it again.
+            if place.partition().partition_epoch == *epoch {
+                let change = self.change_of(&place.topic, place.partition()).left(broker);
+                self.change_one(work, &place, change);
+            }
+        }
+    }
+
     /// What is moving, as it is committed; of `partitions`, or of all.
     pub(super) fn list_reassignments(&self, partitions: Option<&[NamedPartition]>) -> Vec<Moving> {
         let mut all = Vec::new();
@@ -122,6 +139,8 @@ impl Machine {
                 shard.tombstones.retain(|_, tombstone| !tombstone.holders.is_empty());
             }
         }
+        // Nobody is left to say that its data is gone.
+        self.change_partitions(work, |_, _, partition| partition.leaving.contains(&id), |change| change.left(id));
         self.liveness.forget(id);
         Ok(())
     }

@@ -2,9 +2,10 @@
 //!
 //! A broker presents the run that its data directory records. If that is the run the root knows, the directory is the
 //! one it last ran on; if not, the disk is copied, restored or empty, and the broker leaves every ISR, ELR and
-//! leadership before it is admitted. Either way it is allotted the next run, records it durably, and only then asks to
-//! be admitted: every partition that it leads gets a new epoch. While a process of an id is heard of, no other is let
-//! in under it.
+//! leadership before it is admitted. A directory of the right run whose journal ends before what is known to have been
+//! on disk is an older state of itself: each of its logs is suspect. Either way it is allotted the next run, records it
+//! durably, and only then asks to be admitted: every partition that it leads gets a new epoch. While a process of an id
+//! is heard of, no other is let in under it.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use super::error::{RegisterError, Standing};
 use super::{Machine, Member, Registered, Registration, Work};
 use crate::config::TopicConfig;
 use crate::metadata::{Broker, Partition, Topic};
-use crate::types::{BrokerId, Incarnation, PartitionIndex, TopicId, TopicPartition};
+use crate::types::{BrokerId, Incarnation, Lsn, PartitionIndex, TopicId, TopicPartition};
 
 impl Machine {
     pub(super) fn register(
@@ -27,29 +28,41 @@ impl Machine {
         let root = self.latest_root(work);
         let known = root.members.get(&id).cloned();
         let last = known.as_ref().map(|known| known.broker.incarnation).or_else(|| root.retired.get(&id).copied());
-        let trusted = known.as_ref().is_none_or(|known| known.stands_on(registration.standing))
-            || !self.config.tuning.rules.foreign_disks_are_excluded;
+        let rules = self.config.tuning.rules;
+        let stands = known.as_ref().is_none_or(|known| known.stands_on(registration.standing))
+            || !rules.foreign_disks_are_excluded;
+        let reached = known.as_ref().filter(|_| stands).map_or(Lsn::default(), |known| self.reached(known));
+        let older = registration.standing.synced < reached && rules.older_disks_are_suspect;
         let incarnation = Incarnation::new(last.unwrap_or_default().get() + 1);
         let broker = Broker {
             id,
             incarnation,
             directory: registration.standing.directory,
-            rack: registration.rack,
-            endpoints: registration.endpoints,
+            rack: registration.rack.clone(),
+            endpoints: registration.endpoints.clone(),
             fenced: true,
         };
-        let admitted_from = trusted.then_some(registration.standing.incarnation);
-        let member = Member { broker, admitted_from, features: registration.features };
+        let admitted_from = stands.then_some(registration.standing.incarnation);
+        // Whoever tries again after half of this was written has to be found older once more.
+        let synced = registration.standing.synced.max(reached);
+        let member = Member { broker, admitted_from, features: registration.features, synced };
         let root = self.root_for(work);
         root.members.insert(id, member);
         root.retired.remove(&id);
-        self.liveness.registered(now, id, incarnation);
-        if !trusted {
-            self.change_partitions(work, |_, _, partition| is_member(partition, id), |change| change.forget(id));
+        self.liveness.registered(now, id, incarnation, registration.standing.synced);
+        self.note_synced(work);
+        if stands {
+            self.forget_what_was_lost(work, id, older, &registration);
         } else {
-            self.forget_what_was_lost(work, id, &registration.suspect, registration.unclean_stop);
+            self.change_partitions(work, |_, _, partition| is_member(partition, id), |change| change.forget(id));
         }
-        Ok(Registered { incarnation, trusted })
+        Ok(Registered { incarnation, trusted: stands && !older })
+    }
+
+    /// How far the journal of the broker's last run is known to have been on disk.
+    fn reached(&self, known: &Member) -> Lsn {
+        let heard = self.liveness.synced(known.broker.id, known.broker.incarnation);
+        known.synced.max(heard.unwrap_or_default())
     }
 
     fn check_registration(
@@ -82,24 +95,42 @@ impl Machine {
         Ok(())
     }
 
-    /// Partitions whose logs the broker does not hold any more: it is neither in sync nor eligible there (R12).
-    pub(super) fn forget_what_was_lost(
-        &mut self,
-        work: &mut Work,
-        id: BrokerId,
-        suspect: &[TopicPartition],
-        unclean_stop: bool,
-    ) {
-        if suspect.is_empty() && !unclean_stop {
+    /// Partitions whose logs may have lost records: the broker is neither in sync nor eligible there (R12). Where nobody
+    /// else could ever have more, it stays: of a suspect log it must hold the only replica; of a topic that opted out of
+    /// durable acks it must be the last member, for that topic chose to lose its newest records with the machines.
+    fn forget_what_was_lost(&mut self, work: &mut Work, id: BrokerId, all: bool, registration: &Registration) {
+        let Registration { suspect, unflushed, unclean_stop, .. } = registration;
+        if suspect.is_empty() && unflushed.is_empty() && !unclean_stop && !all {
             return;
         }
-        let suspect: BTreeSet<_> = suspect.iter().collect();
-        let opted_out = if unclean_stop { self.opted_out_topics(id) } else { BTreeSet::new() };
+        let (suspect, unflushed) = (suspect.iter().collect::<BTreeSet<_>>(), unflushed.iter().collect::<BTreeSet<_>>());
+        let opted_out = if *unclean_stop { self.opted_out_topics(id) } else { BTreeSet::new() };
         let lost = |topic: &Topic, index: PartitionIndex, partition: &Partition| {
-            let is_suspect = suspect.contains(&TopicPartition::new(topic.id, index)) || opted_out.contains(&topic.id);
-            is_suspect && is_member(partition, id)
+            let at = TopicPartition::new(topic.id, index);
+            let suspect = all || suspect.contains(&at);
+            let unflushed = opted_out.contains(&topic.id) || unflushed.contains(&at);
+            let others = || partition.isr.iter().chain(&partition.elr).any(|member| *member != id);
+            let lost = suspect && partition.replicas != [id] || unflushed && others();
+            lost && is_member(partition, id)
         };
         self.change_partitions(work, lost, |change| change.forget(id));
+    }
+
+    /// A running broker found that its logs are missing, damaged or shorter than they were. What it acknowledged in this
+    /// term does not hold any more, so that the term ends, whoever leads (R5, R11).
+    pub(super) fn forget_running_logs(&mut self, work: &mut Work, id: BrokerId, suspect: &[TopicPartition]) {
+        let suspect: BTreeSet<_> = suspect.iter().collect();
+        let lost = |topic: &Topic, index: PartitionIndex, partition: &Partition| {
+            suspect.contains(&TopicPartition::new(topic.id, index)) && partition.replicas.contains(&id)
+        };
+        let shared = |topic: &Topic, index: PartitionIndex, partition: &Partition| {
+            lost(topic, index, partition) && partition.replicas != [id]
+        };
+        let sole = |topic: &Topic, index: PartitionIndex, partition: &Partition| {
+            lost(topic, index, partition) && partition.replicas == [id]
+        };
+        self.change_partitions(work, shared, |change| change.forget(id).new_term());
+        self.change_partitions(work, sole, |change| change.new_term());
     }
 
     /// Topics of which the broker holds something and that promise no more than what is written.
@@ -122,11 +153,15 @@ impl Machine {
         if !known.broker.fenced {
             return Ok(());
         }
+        let synced = self.liveness.synced(id, incarnation);
         if let Some(member) = self.root_for(work).members.get_mut(&id) {
             member.broker.fenced = false;
             member.admitted_from = None;
+            // What an older disk lost has been forgotten; from here on it counts as it is.
+            member.synced = synced.unwrap_or(member.synced);
         }
-        self.liveness.registered(now, id, incarnation);
+        self.note_synced(work);
+        self.liveness.admitted(now, id, incarnation);
         self.enter_run(work, id, incarnation);
         let concerned =
             |_: &Topic, _: PartitionIndex, partition: &Partition| partition.leader.is_none_or(|leader| leader == id);
@@ -176,6 +211,11 @@ impl Member {
         let same_run =
             standing.incarnation == self.broker.incarnation || self.admitted_from == Some(standing.incarnation);
         self.broker.directory == standing.directory && same_run
+    }
+
+    /// Whether it holds at least what is known to have been on it.
+    pub(super) fn reaches(&self, standing: Standing) -> bool {
+        self.stands_on(standing) && standing.synced >= self.synced
     }
 }
 

@@ -14,7 +14,9 @@ use super::partition_request::{
 };
 use crate::config::Alteration;
 use crate::metadata::{Endpoint, ExplicitConfig, Partition, Topic};
-use crate::types::{BrokerId, ClusterId, Incarnation, PartitionIndex, ProducerId, TopicId, TopicPartition};
+use crate::types::{
+    BrokerId, ClusterId, Incarnation, PartitionEpoch, PartitionIndex, ProducerId, TopicId, TopicPartition,
+};
 
 /// Numbers a question, so that its answer finds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,9 +109,12 @@ pub struct Registration {
     /// The feature levels that its binary can run at.
     pub features: FeatureRange,
     /// The machine stopped under it: what topics that opted out of durable acks had not flushed is gone, so that it is
-    /// out of their ISR and ELR.
+    /// out of their ISR and ELR wherever somebody else is left.
     pub unclean_stop: bool,
-    /// Partitions whose logs are missing, damaged or shorter than they were: it is out of their ISR and ELR (R12).
+    /// Partitions that its log knows to have lost such an end, whatever their topics are set to now.
+    pub unflushed: Vec<TopicPartition>,
+    /// Partitions whose logs are missing, damaged or shorter than they were: it is out of their ISR and ELR (R12), but
+    /// for those of which it holds the only replica.
     pub suspect: Vec<TopicPartition>,
 }
 
@@ -172,12 +177,14 @@ pub enum Request {
         /// Its run.
         incarnation: Incarnation,
     },
-    /// A broker has deleted what it held of these deleted topics.
+    /// A broker has deleted what it held of these deleted topics, and of these partitions that moved away.
     ReplicasDeleted {
         /// The broker.
         broker: BrokerId,
         /// The topics.
         topics: Vec<TopicId>,
+        /// The partitions, as they were when it deleted: one that has changed since may have come back.
+        partitions: Vec<(TopicPartition, PartitionEpoch)>,
     },
     /// A leader changes in-sync sets.
     AlterPartitions {

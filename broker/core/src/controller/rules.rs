@@ -5,6 +5,8 @@
 pub struct Rules {
     /// A disk that is not the one that its broker last ran on is out of everything before it is admitted (A9).
     pub foreign_disks_are_excluded: bool,
+    /// A disk that ends before what it is known to have held is as suspect as a whole (A9).
+    pub older_disks_are_suspect: bool,
     /// A process is not let in under the id of one that lives (A6).
     pub live_ids_are_refused: bool,
     /// Metadata that somebody has seen in a later state stops the controller (A7).
@@ -24,6 +26,7 @@ pub struct Rules {
 #[expect(missing_docs, reason = "each is the field of the same name")]
 pub enum Rule {
     ForeignDisksAreExcluded,
+    OlderDisksAreSuspect,
     LiveIdsAreRefused,
     RolledBackMetadataStops,
     StaleEpochsAreRefused,
@@ -32,10 +35,25 @@ pub enum Rule {
     NewMinimumClearsEligible,
 }
 
+impl Rule {
+    /// Every rule there is.
+    pub const EVERY: [Self; 8] = [
+        Self::ForeignDisksAreExcluded,
+        Self::OlderDisksAreSuspect,
+        Self::LiveIdsAreRefused,
+        Self::RolledBackMetadataStops,
+        Self::StaleEpochsAreRefused,
+        Self::JoinersAreCurrent,
+        Self::ReassignmentWaitsForTargets,
+        Self::NewMinimumClearsEligible,
+    ];
+}
+
 impl Rules {
     /// Every rule is kept.
     pub const ALL: Self = Self {
         foreign_disks_are_excluded: true,
+        older_disks_are_suspect: true,
         live_ids_are_refused: true,
         rolled_back_metadata_stops: true,
         stale_epochs_are_refused: true,
@@ -50,6 +68,7 @@ impl Rules {
         let mut rules = Self::ALL;
         let broken = match rule {
             Rule::ForeignDisksAreExcluded => &mut rules.foreign_disks_are_excluded,
+            Rule::OlderDisksAreSuspect => &mut rules.older_disks_are_suspect,
             Rule::LiveIdsAreRefused => &mut rules.live_ids_are_refused,
             Rule::RolledBackMetadataStops => &mut rules.rolled_back_metadata_stops,
             Rule::StaleEpochsAreRefused => &mut rules.stale_epochs_are_refused,

@@ -19,6 +19,7 @@ use crate::types::{DirectoryId, Incarnation, LeaderEpoch, PartitionEpoch, Partit
 mod adversary;
 mod cluster;
 mod disks;
+mod doubts;
 mod growth;
 mod metadata_went_back;
 mod moving;
@@ -71,6 +72,17 @@ impl Store {
             Document::Root(root) => root,
             Document::Shard(_) => unreachable!("stored under its id"),
         }
+    }
+
+    /// Another controller claims the root, and gets no further.
+    fn claim_root(&mut self, session: SessionId) {
+        let mut root = self.root().clone();
+        let epoch = ControllerEpoch::new(root.header.epoch.get() + 1);
+        let version = root.header.version + 1;
+        let claims = root.header.claims_with(epoch, version, session);
+        root.header = Header { epoch, version, write: WriteId { session, number: 1 }, claims, ..root.header };
+        self.writes += 1;
+        self.documents.insert(DocumentId::Root, (Document::Root(Arc::new(root)), self.writes));
     }
 
     fn topics(&self) -> BTreeMap<String, Arc<Topic>> {
@@ -189,11 +201,13 @@ fn registration(broker: i32, recorded: i64, directory: u8) -> Request {
         standing: Standing {
             directory: DirectoryId::from_bytes([directory; 16]),
             incarnation: Incarnation::new(recorded),
+            synced: Lsn::default(),
         },
         rack: None,
         endpoints: BTreeMap::new(),
         features: FeatureRange::SUPPORTED,
         unclean_stop: false,
+        unflushed: Vec::new(),
         suspect: Vec::new(),
     })
 }

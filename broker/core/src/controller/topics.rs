@@ -12,7 +12,7 @@ use super::error::{
 };
 use super::{Machine, NewTopic, PARTITIONS_PER_REQUEST_MAX, TopicRef, Work, placement};
 use crate::config::{self, broker};
-use crate::metadata::{Broker, Tombstone, Topic};
+use crate::metadata::{Broker, Partition, Tombstone, Topic};
 use crate::topic_name::{self, InvalidName};
 use crate::types::{BrokerId, TopicId};
 
@@ -137,7 +137,9 @@ impl Machine {
             if topic.internal {
                 return Err(InvalidRequest::Internal { operation: "deletion", topic: topic.name.clone() }.into());
             }
-            let holders = topic.partitions.iter().flat_map(|partition| partition.replicas.iter().copied()).collect();
+            // Whoever still has to delete a replica that moved away would otherwise never hear of the deletion.
+            let holding = |partition: &Partition| [&partition.replicas[..], &partition.leaving].concat();
+            let holders = topic.partitions.iter().flat_map(holding).collect();
             let shard = self.shard_of(&topic.name);
             let shard = self.shard_for(work, shard);
             shard.topics.remove(&topic.name);

@@ -21,7 +21,7 @@ pub struct Delta {
     pub deleted: Vec<TopicId>,
     /// Whether a broker was added, removed or changed, or the controller did.
     pub brokers: bool,
-    /// Whether run-time broker configs changed.
+    /// Whether run-time broker configs changed, or what the cluster fixes for all brokers.
     pub broker_configs: bool,
 }
 
@@ -31,7 +31,8 @@ impl Delta {
         let mut delta = Self {
             brokers: older.controller != newer.controller || older.brokers != newer.brokers,
             broker_configs: older.broker_defaults != newer.broker_defaults
-                || older.broker_configs != newer.broker_configs,
+                || older.broker_configs != newer.broker_configs
+                || older.min_insync_replicas != newer.min_insync_replicas,
             ..Self::default()
         };
         if !Arc::ptr_eq(&older.topics, &newer.topics) {

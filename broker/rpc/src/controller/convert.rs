@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ottla_core::controller::error::Standing;
 use ottla_core::controller::{DocumentId, Presentation, Seen, SessionId, ShardId};
-use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, DirectoryId, Incarnation};
+use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, DirectoryId, Incarnation, Lsn};
 
 use super::pb;
 use super::{DecodeError, Down, EncodeError, Silent, Up};
@@ -34,7 +34,11 @@ fn ages_from(ages: BTreeMap<i32, u64>) -> BTreeMap<BrokerId, Duration> {
 }
 
 pub(super) fn standing_to(standing: &Standing) -> pb::Standing {
-    pb::Standing { directory_id: standing.directory.to_bytes().to_vec(), incarnation: standing.incarnation.get() }
+    pb::Standing {
+        directory_id: standing.directory.to_bytes().to_vec(),
+        incarnation: standing.incarnation.get(),
+        synced: standing.synced.get(),
+    }
 }
 
 pub(super) fn standing_from(standing: Option<pb::Standing>) -> Result<Standing, DecodeError> {
@@ -42,6 +46,7 @@ pub(super) fn standing_from(standing: Option<pb::Standing>) -> Result<Standing, 
     Ok(Standing {
         directory: DirectoryId::from_bytes(sixteen(&standing.directory_id, "a directory id")?),
         incarnation: Incarnation::new(standing.incarnation),
+        synced: Lsn::new(standing.synced),
     })
 }
 
@@ -93,9 +98,13 @@ impl TryFrom<&Up> for pb::Up {
                 presentation: Some(presentation.into()),
                 run: run.map(Incarnation::get),
             }),
-            Up::Beat { sequence, run, view, draining } => {
-                pb::up::Kind::Beat(pb::UpBeat { sequence: *sequence, run: run.get(), view: *view, draining: *draining })
-            }
+            Up::Beat { sequence, run, view, draining, synced } => pb::up::Kind::Beat(pb::UpBeat {
+                sequence: *sequence,
+                run: run.get(),
+                view: *view,
+                draining: *draining,
+                synced: synced.get(),
+            }),
             Up::Ask { id, request } => pb::up::Kind::Ask(pb::Ask { id: *id, request: Some(request.try_into()?) }),
             Up::Leaving { run } => pb::up::Kind::Leaving(pb::Leaving { run: run.get() }),
         };
@@ -118,6 +127,7 @@ impl TryFrom<pb::Up> for Up {
                 run: Incarnation::new(beat.run),
                 view: beat.view,
                 draining: beat.draining,
+                synced: Lsn::new(beat.synced),
             },
             pb::up::Kind::Ask(ask) => {
                 Self::Ask { id: ask.id, request: ask.request.ok_or(DecodeError::UnknownKind("a request"))?.try_into()? }

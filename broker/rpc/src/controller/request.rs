@@ -17,9 +17,10 @@ impl TryFrom<&Request> for Kind {
         Ok(match request {
             Request::Register(registration) => Self::Register(registration.into()),
             Request::Admit { broker, incarnation } => Self::Admit(run(*broker, *incarnation)),
-            Request::ReplicasDeleted { broker, topics } => Self::ReplicasDeleted(pb::ReplicasDeleted {
+            Request::ReplicasDeleted { broker, topics, partitions } => Self::ReplicasDeleted(pb::ReplicasDeleted {
                 broker: broker.get(),
                 topic_ids: topics.iter().map(|id| id.to_bytes().to_vec()).collect(),
+                partitions: partitions.iter().map(moved_to).collect(),
             }),
             Request::AlterPartitions { broker, incarnation, changes } => Self::AlterPartitions(pb::AlterPartitions {
                 run: Some(run(*broker, *incarnation)),
@@ -64,6 +65,7 @@ impl TryFrom<Kind> for Request {
             Kind::ReplicasDeleted(deleted) => Self::ReplicasDeleted {
                 broker: BrokerId::new(deleted.broker),
                 topics: each(deleted.topic_ids, |id| Ok(TopicId::from_bytes(sixteen(&id, "a topic id")?)))?,
+                partitions: each(deleted.partitions, moved_from)?,
             },
             Kind::AlterPartitions(alter) => {
                 let (broker, incarnation) = asker(alter.run)?;
@@ -133,6 +135,14 @@ fn partition(partition: Option<pb::TopicPartition>) -> Result<TopicPartition, De
     partition.ok_or(DecodeError::Missing("partition"))?.try_into()
 }
 
+fn moved_to((partition, version): &(TopicPartition, PartitionEpoch)) -> pb::MovedPartition {
+    pb::MovedPartition { partition: Some(partition.into()), partition_epoch: version.get() }
+}
+
+fn moved_from(moved: pb::MovedPartition) -> Result<(TopicPartition, PartitionEpoch), DecodeError> {
+    Ok((partition(moved.partition)?, PartitionEpoch::new(moved.partition_epoch)))
+}
+
 impl TryFrom<pb::Leadership> for Leadership {
     type Error = DecodeError;
 
@@ -179,6 +189,7 @@ impl From<&Registration> for pb::Register {
             feature_max: registration.features.max,
             unclean_stop: registration.unclean_stop,
             suspect: registration.suspect.iter().map(Into::into).collect(),
+            unflushed: registration.unflushed.iter().map(Into::into).collect(),
         }
     }
 }
@@ -195,6 +206,7 @@ impl TryFrom<pb::Register> for Registration {
             endpoints: endpoints_from(register.endpoints)?,
             features: FeatureRange { min: register.feature_min, max: register.feature_max },
             unclean_stop: register.unclean_stop,
+            unflushed: each(register.unflushed, TopicPartition::try_from)?,
             suspect: each(register.suspect, TopicPartition::try_from)?,
         })
     }

@@ -208,8 +208,8 @@ fn only_documents_may_be_long() {
 #[test]
 fn messages_have_these_bytes() {
     let hex = |bytes: Bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let beat = Up::Beat { sequence: 5, run: Incarnation::new(9), view: 300, draining: true };
-    assert_eq!(hex(beat.encode().expect("encoded")), "12090805100918ac022001");
+    let beat = Up::Beat { sequence: 5, run: Incarnation::new(9), view: 300, draining: true, synced: Lsn::new(7) };
+    assert_eq!(hex(beat.encode().expect("encoded")), "120b0805100918ac0220012807");
     let ages = BTreeMap::from([(BrokerId::new(2), Duration::from_millis(3))]);
     let beat = Down::Beat { sequence: 5, epoch: ControllerEpoch::new(4), view: 300, ages };
     assert_eq!(hex(beat.encode().expect("encoded")), "1a0e0805100418ac022205080210b817");

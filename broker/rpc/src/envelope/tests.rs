@@ -37,16 +37,19 @@ fn config() -> impl Strategy<Value = std::collections::BTreeMap<String, String>>
 fn partition() -> impl Strategy<Value = Partition> {
     let reassignment = (ids(), ids()).prop_map(|(origin, target)| Reassignment { origin, target });
     let reassignment = proptest::option::of(reassignment);
-    (any::<Option<i32>>(), any::<i32>(), any::<i32>(), ids(), ids(), ids(), ids(), reassignment).prop_map(
-        |(leader, leader_epoch, partition_epoch, replicas, isr, elr, last_known_elr, reassignment)| Partition {
-            leader: leader.map(BrokerId::new),
-            leader_epoch: LeaderEpoch::new(leader_epoch),
-            partition_epoch: PartitionEpoch::new(partition_epoch),
-            replicas,
-            isr,
-            elr,
-            last_known_elr,
-            reassignment,
+    (any::<Option<i32>>(), any::<[i32; 2]>(), ids(), ids(), ids(), ids(), reassignment, ids()).prop_map(
+        |(leader, [leader_epoch, partition_epoch], replicas, isr, elr, last_known_elr, reassignment, leaving)| {
+            Partition {
+                leader: leader.map(BrokerId::new),
+                leader_epoch: LeaderEpoch::new(leader_epoch),
+                partition_epoch: PartitionEpoch::new(partition_epoch),
+                replicas,
+                isr,
+                elr,
+                last_known_elr,
+                reassignment,
+                leaving,
+            }
         },
     )
 }
@@ -85,8 +88,9 @@ fn root() -> impl Strategy<Value = Document> {
         proptest::collection::vec(endpoint, 0..3),
         any::<bool>(),
         any::<Option<i64>>(),
+        any::<u64>().prop_map(Lsn::new),
     )
-        .prop_map(|(id, incarnation, directory, rack, endpoints, fenced, admitted_from)| {
+        .prop_map(|(id, incarnation, directory, rack, endpoints, fenced, admitted_from, synced)| {
             let broker = Broker {
                 id: BrokerId::new(id),
                 incarnation: Incarnation::new(incarnation),
@@ -96,7 +100,7 @@ fn root() -> impl Strategy<Value = Document> {
                 fenced,
             };
             let features = FeatureRange { min: 1, max: 1 + u32::from(fenced) };
-            (broker.id, Member { broker, admitted_from: admitted_from.map(Incarnation::new), features })
+            (broker.id, Member { broker, admitted_from: admitted_from.map(Incarnation::new), features, synced })
         });
     let own = (any::<i32>().prop_map(BrokerId::new), config());
     let run = any::<i64>().prop_map(Incarnation::new);
@@ -109,8 +113,9 @@ fn root() -> impl Strategy<Value = Document> {
         config(),
         proptest::collection::vec(own, 0..3),
         proptest::collection::btree_map(any::<i32>().prop_map(BrokerId::new), run, 0..3),
+        any::<Option<i32>>(),
     )
-        .prop_map(|(header, shard_count, members, next, feature_level, broker_defaults, own, retired)| {
+        .prop_map(|(header, shard_count, members, next, feature_level, broker_defaults, own, retired, minimum)| {
             Document::Root(Arc::new(Root {
                 header,
                 shard_count,
@@ -120,6 +125,7 @@ fn root() -> impl Strategy<Value = Document> {
                 broker_defaults,
                 broker_configs: own.into_iter().collect(),
                 retired,
+                min_insync_replicas: minimum,
             }))
         })
 }

@@ -119,7 +119,11 @@ impl World {
         let presentation = Presentation {
             broker: member.broker.id,
             cluster: CLUSTER,
-            standing: Standing { directory: member.broker.directory, incarnation: member.broker.incarnation },
+            standing: Standing {
+                directory: member.broker.directory,
+                incarnation: member.broker.incarnation,
+                synced: member.synced,
+            },
             vector: self
                 .store
                 .documents
@@ -137,7 +141,7 @@ impl World {
         let registered = self.store.root().members.get(&broker).map(|member| member.broker.incarnation);
         let machine = self.pick_machine();
         if let Some(incarnation) = registered {
-            self.step(machine, Event::Heartbeat { broker, incarnation, draining: false });
+            self.step(machine, Event::Heartbeat { broker, incarnation, draining: false, synced: Lsn::default() });
         }
     }
 

@@ -44,7 +44,7 @@ impl Cluster {
 
     fn speaks(&mut self, broker: i32) {
         let incarnation = self.alive[&broker];
-        self.bench.feed(Event::Heartbeat { broker: id(broker), incarnation, draining: false });
+        self.bench.feed(Event::Heartbeat { broker: id(broker), incarnation, draining: false, synced: Lsn::default() });
     }
 
     /// Time passes, and whoever is alive is heard.
@@ -128,6 +128,27 @@ fn nobody_is_let_in_under_an_id_that_lives() {
     assert_eq!((after.leader, after.isr), (before.leader, before.isr));
     assert_eq!(after.leader_epoch.get(), before.leader_epoch.get() + 1);
     assert_eq!(after.partition_epoch.get(), before.partition_epoch.get() + 1);
+}
+
+// A6
+#[test]
+fn a_run_that_was_allotted_and_never_written_does_not_silence_the_one_that_lives() {
+    let mut cluster = Cluster::of(3);
+    let (broker, incarnation) = (id(2), Incarnation::new(1));
+    cluster.bench.feed(Event::StreamClosed { broker, incarnation, refused: false });
+    // Another process registers; the controller is deposed before that is written.
+    cluster.bench.store.claim_root(SessionId([9; 16]));
+    let (now, ask) = (cluster.bench.now, Event::Ask(RequestId(900), registration(2, 0, 9)));
+    cluster.bench.feed(ask);
+    assert!(matches!(cluster.bench.machine.phase(), Phase::Backoff(_)));
+    cluster.bench.now = now + Duration::from_secs(1);
+    cluster.bench.feed(Event::Tick);
+    // The first one has only lost its connection for a moment, and is heard before the next term begins.
+    cluster.bench.feed(Event::Heartbeat { broker, incarnation, draining: false, synced: Lsn::default() });
+    cluster.bench.feed(Event::Presented(presentation(3, 1)));
+    assert_eq!(cluster.bench.machine.phase(), &Phase::Acting);
+    let alive = RegisterError::Alive { broker, incarnation };
+    assert_eq!(cluster.bench.ask(registration(2, 0, 9)), Answer::Register(Err(alive)));
 }
 
 #[test]
@@ -461,6 +482,7 @@ pub(super) fn presentation(broker: i32, recorded: i64) -> Presentation {
         standing: Standing {
             directory: DirectoryId::from_bytes([broker as u8; 16]),
             incarnation: Incarnation::new(recorded),
+            synced: Lsn::default(),
         },
         vector: Vector::new(),
     }

@@ -4,7 +4,7 @@ use super::cluster::{Cluster, id, ids};
 use super::*;
 
 /// Topics of one shard, with so many partitions that the shard is too large.
-fn too_large() -> Vec<NewTopic> {
+pub(super) fn too_large() -> Vec<NewTopic> {
     let names = (0..).map(|n| format!("t{n}"));
     let names = names.filter(|name| document::shard_of(name, 16) == ShardId(5));
     let topic = |name: String| {

@@ -190,12 +190,8 @@ fn its_own_writes_count_when_it_claims_again() {
     let newer = bench.store.documents[&shard].0.header().version;
     assert!(restored.documents[&shard].0.header().version < newer);
     // A successor takes the root alone; then a shard goes back.
-    let mut root = bench.store.root().clone();
-    let (epoch, version, session) = (ControllerEpoch::new(5), root.header.version + 1, SessionId([9; 16]));
-    let claims = root.header.claims_with(epoch, version, session);
-    root.header = Header { epoch, version, write: WriteId { session, number: 1 }, claims, ..root.header };
-    restored.writes += 1;
-    restored.documents.insert(DocumentId::Root, (Document::Root(Arc::new(root)), restored.writes));
+    bench.store.claim_root(SessionId([9; 16]));
+    restored.documents.insert(DocumentId::Root, bench.store.documents[&DocumentId::Root].clone());
     bench.store = restored;
     bench.feed(Event::Ask(RequestId(99), Request::AllocateProducerIds));
     assert!(matches!(bench.machine.phase(), Phase::Backoff(_)));

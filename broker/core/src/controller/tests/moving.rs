@@ -165,3 +165,48 @@ fn new_topics_stand_on_brokers_that_live() {
     let wide = cluster.bench.create_one(wide).expect("dead brokers count as registered");
     assert_eq!((wide.partitions[0].replicas.len(), wide.partitions[0].isr.len()), (4, 3));
 }
+
+#[test]
+fn whoever_a_partition_left_is_named_until_it_has_deleted_its_data() {
+    let mut cluster = Cluster::of(4);
+    let a = cluster.topic_on("a", &[1, 2], "1");
+    cluster.moves("a", Some(&[3, 1])).expect("begins");
+    cluster.wants_isr("a", &[1, 2, 3]).expect("3 has caught up");
+    let moved = cluster.partition("a");
+    assert_eq!((moved.replicas.clone(), moved.leaving.clone()), (ids(&[3, 1]), ids(&[2])));
+    let deleted = |broker: i32, epoch: PartitionEpoch| Request::ReplicasDeleted {
+        broker: id(broker),
+        topics: Vec::new(),
+        partitions: vec![(a, epoch)],
+    };
+    // What was said of another version says nothing: the replica may have come back meanwhile.
+    let stale = PartitionEpoch::new(moved.partition_epoch.get() - 1);
+    cluster.bench.ask(deleted(2, stale));
+    assert_eq!(cluster.partition("a"), moved);
+    cluster.bench.ask(deleted(2, moved.partition_epoch));
+    let gone = cluster.partition("a");
+    assert_eq!((gone.leaving, gone.partition_epoch.get()), (ids(&[]), moved.partition_epoch.get() + 1));
+    // A target of a move that was cancelled has something to delete, too, unless it is a target again.
+    cluster.moves("a", Some(&[4, 1])).expect("begins");
+    cluster.moves("a", None).expect("cancelled");
+    assert_eq!(cluster.partition("a").leaving, ids(&[4]));
+    cluster.moves("a", Some(&[4, 3, 1])).expect("begins");
+    assert_eq!(cluster.partition("a").leaving, ids(&[]));
+    cluster.moves("a", None).expect("cancelled");
+    // The topic goes: whoever has not said so by now is told by its tombstone.
+    cluster.bench.ask(Request::DeleteTopics { topics: vec![TopicRef::Id(a.topic)] });
+    let holders = cluster.bench.machine.image().tombstones()[&a.topic].holders.clone();
+    assert_eq!(holders, ids(&[1, 3, 4]).into_iter().collect());
+}
+
+#[test]
+fn whoever_is_gone_for_good_leaves_nothing_to_wait_for() {
+    let mut cluster = Cluster::of(3);
+    cluster.topic_on("a", &[2, 3], "1");
+    cluster.moves("a", Some(&[2, 1])).expect("begins");
+    cluster.wants_isr("a", &[2, 3, 1]).expect("1 has caught up");
+    assert_eq!(cluster.partition("a").leaving, ids(&[3]));
+    cluster.dies(3);
+    assert_eq!(cluster.bench.ask(Request::Unregister { broker: id(3) }), Answer::Unregister(Ok(())));
+    assert_eq!(cluster.partition("a").leaving, ids(&[]));
+}

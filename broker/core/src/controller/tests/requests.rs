@@ -127,7 +127,7 @@ fn a_deleted_topic_leaves_a_tombstone_until_its_replicas_are_gone() {
     bench.create_one(again).expect("created again");
     let unknown = bench.ask(delete(TopicRef::Id(id)));
     assert_eq!(unknown, Answer::DeleteTopics(vec![Err(DeleteTopicError::UnknownId(id))]));
-    let gone = Request::ReplicasDeleted { broker: BrokerId::new(1), topics: vec![id] };
+    let gone = Request::ReplicasDeleted { broker: BrokerId::new(1), topics: vec![id], partitions: Vec::new() };
     assert_eq!(bench.ask(gone.clone()), Answer::ReplicasDeleted(Ok(())));
     assert!(bench.machine.image().tombstones().is_empty());
     assert!(bench.machine.image().topic("a").is_some());

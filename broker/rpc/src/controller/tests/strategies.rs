@@ -57,8 +57,15 @@ fn ages() -> impl Strategy<Value = BTreeMap<BrokerId, Duration>> {
 }
 
 fn standing() -> impl Strategy<Value = Standing> {
-    (any::<[u8; 16]>(), run())
-        .prop_map(|(directory, incarnation)| Standing { directory: DirectoryId::from_bytes(directory), incarnation })
+    (any::<[u8; 16]>(), run(), lsn()).prop_map(|(directory, incarnation, synced)| Standing {
+        directory: DirectoryId::from_bytes(directory),
+        incarnation,
+        synced,
+    })
+}
+
+fn lsn() -> impl Strategy<Value = Lsn> {
+    any::<u64>().prop_map(Lsn::new)
 }
 
 fn count() -> impl Strategy<Value = usize> {
@@ -94,18 +101,18 @@ fn registration() -> BoxedStrategy<Registration> {
         option::of(".{0,6}"),
         btree_map(".{0,6}", endpoint, 0..3),
         features,
-        any::<bool>(),
-        vec(partition_id(), 0..4),
+        (any::<bool>(), vec(partition_id(), 0..4), vec(partition_id(), 0..4)),
     )
-        .prop_map(|(broker, cluster, standing, rack, endpoints, features, unclean_stop, suspect)| Registration {
+        .prop_map(|(broker, cluster, standing, rack, endpoints, features, doubts)| Registration {
             broker,
             cluster: ClusterId::from_bytes(cluster),
             standing,
             rack,
             endpoints,
             features,
-            unclean_stop,
-            suspect,
+            unclean_stop: doubts.0,
+            unflushed: doubts.1,
+            suspect: doubts.2,
         })
         .boxed()
 }
@@ -141,7 +148,8 @@ fn request() -> BoxedStrategy<Request> {
     prop_oneof![
         registration().prop_map(Request::Register),
         (broker(), run()).prop_map(|(broker, incarnation)| Request::Admit { broker, incarnation }),
-        (broker(), vec(topic_id(), 0..4)).prop_map(|(broker, topics)| Request::ReplicasDeleted { broker, topics }),
+        (broker(), vec(topic_id(), 0..4), vec((partition_id(), partition_epoch()), 0..4))
+            .prop_map(|(broker, topics, partitions)| Request::ReplicasDeleted { broker, topics, partitions }),
         (broker(), run(), vec(change, 0..4)).prop_map(|(broker, incarnation, changes)| Request::AlterPartitions {
             broker,
             incarnation,
@@ -173,12 +181,8 @@ pub(super) fn up() -> impl Strategy<Value = Up> {
             presentation,
             run
         }),
-        (any::<u64>(), run(), any::<u64>(), any::<bool>()).prop_map(|(sequence, run, view, draining)| Up::Beat {
-            sequence,
-            run,
-            view,
-            draining
-        }),
+        (any::<u64>(), run(), any::<u64>(), any::<bool>(), lsn())
+            .prop_map(|(sequence, run, view, draining, synced)| Up::Beat { sequence, run, view, draining, synced }),
         run().prop_map(|run| Up::Leaving { run }),
     ];
     prop_oneof![3 => ask, 1 => other]
@@ -338,9 +342,20 @@ fn ids() -> impl Strategy<Value = Vec<BrokerId>> {
 
 fn partition() -> BoxedStrategy<Partition> {
     let moving = (ids(), ids()).prop_map(|(origin, target)| Reassignment { origin, target });
-    (option::of(broker()), leader_epoch(), partition_epoch(), ids(), ids(), (ids(), ids()), option::of(moving))
-        .prop_map(|(leader, leader_epoch, partition_epoch, replicas, isr, (elr, last_known_elr), reassignment)| {
-            Partition { leader, leader_epoch, partition_epoch, replicas, isr, elr, last_known_elr, reassignment }
+    (option::of(broker()), leader_epoch(), partition_epoch(), (ids(), ids(), ids(), ids(), ids()), option::of(moving))
+        .prop_map(|(leader, leader_epoch, partition_epoch, ids, reassignment)| {
+            let (replicas, isr, elr, last_known_elr, leaving) = ids;
+            Partition {
+                leader,
+                leader_epoch,
+                partition_epoch,
+                replicas,
+                isr,
+                elr,
+                last_known_elr,
+                reassignment,
+                leaving,
+            }
         })
         .boxed()
 }

@@ -78,6 +78,7 @@ fn hello() -> Up {
     let standing = ottla_core::controller::error::Standing {
         directory: DirectoryId::from_bytes([1; 16]),
         incarnation: Incarnation::new(1),
+        synced: Lsn::new(3),
     };
     let presentation =
         Presentation { broker: BrokerId::new(1), cluster: ClusterId::ZERO, standing, vector: BTreeMap::new() };
@@ -96,7 +97,7 @@ async fn a_stream_carries_both_ways_until_one_side_ends_it() {
     up.unbounded_send(hello()).expect("open");
     assert_eq!(soon(downs.next()).await.expect("open").expect("a message"), documents());
     for sequence in 1..100 {
-        let sent = Up::Beat { sequence, run: Incarnation::new(1), view: 4, draining: false };
+        let sent = Up::Beat { sequence, run: Incarnation::new(1), view: 4, draining: false, synced: Lsn::new(3) };
         up.unbounded_send(sent).expect("open");
         assert_eq!(soon(downs.next()).await.expect("open").expect("a message"), beat(sequence));
     }

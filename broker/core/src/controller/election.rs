@@ -127,6 +127,14 @@ impl Change {
         self
     }
 
+    /// The broker is about to stop: it leads nothing, and where enough others stay in sync nobody waits for it either.
+    #[must_use]
+    pub(super) fn stops(self, id: BrokerId, is_draining: impl Fn(BrokerId) -> bool) -> Self {
+        let stays = self.next.isr.iter().filter(|&&member| member != id && !is_draining(member)).count();
+        let change = if self.next.leader == Some(id) { self.other_leader() } else { self };
+        if stays < change.needed() { change } else { change.remove(id) }
+    }
+
     /// That one leads, if it is in sync.
     #[must_use]
     pub(super) fn leader(mut self, id: BrokerId) -> Self {

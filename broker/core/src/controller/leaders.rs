@@ -1,6 +1,5 @@
 //! Who leads, on request: elections by hand, hand-overs, new terms, and the way back to preferred leaders.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::budget::Urgency;
@@ -155,7 +154,8 @@ impl Machine {
         }
     }
 
-    /// A broker that wants to stop leads nothing any more, as far as others can lead; how far it is (L1).
+    /// A broker that wants to stop leads nothing any more and leaves the in-sync sets, as far as others can do without
+    /// it; how far it is (L1). One write: nobody waits for its acks when it is gone.
     pub(super) fn prepare_stop(
         &mut self,
         work: &mut Work,
@@ -164,22 +164,14 @@ impl Machine {
     ) -> Result<StopState, BrokerRequestError> {
         self.check_asker(work, id, run)?;
         self.liveness.drain(id, true);
-        self.change_partitions(work, |_, _, partition| partition.leader == Some(id), |change| change.other_leader());
-        let roll = self.roll(work);
+        let draining = self.liveness.draining();
+        let stops = |change: Change| change.stops(id, |member| draining.contains(&member));
+        self.change_partitions(work, |_, _, partition| partition.isr.contains(&id), stops);
         let mut state = StopState::default();
-        let mut minimums: BTreeMap<String, usize> = BTreeMap::new();
         for place in self.every_place(work) {
             let partition = place.partition();
             state.leads += usize::from(partition.leader == Some(id));
-            if !partition.isr.contains(&id) {
-                continue;
-            }
-            let stays = |member: &&BrokerId| **member != id && !roll.is_draining(**member);
-            let staying = partition.isr.iter().filter(stays).count();
-            let minimum = *minimums
-                .entry(place.topic.name.clone())
-                .or_insert_with(|| usize::try_from(self.replica_config(&place.topic).min_insync_replicas).unwrap_or(1));
-            if staying < minimum.min(partition.replicas.len()) {
+            if partition.isr.contains(&id) {
                 state.would_fall_short += 1;
                 let topic = place.topic.name.clone();
                 state.example.get_or_insert(NamedPartition { topic, partition: place.index });

@@ -21,6 +21,7 @@ mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::future::join_all;
 use ottla_core::group::message::{self, Described, FetchedTopic, Join, Joined, List, Listed, Synced};
@@ -49,6 +50,8 @@ use views::Views;
 const OWNERS: usize = 2;
 /// Requests that wait for one owner; more of them make their connections wait.
 const INBOX_REQUESTS: usize = 1024;
+/// How long positions wait for somebody to say that this broker is still the coordinator (R13).
+const CONFIRMED_MAX: Duration = Duration::from_secs(2);
 
 /// The group coordinator could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -198,6 +201,10 @@ impl Handle {
     /// Asks the coordinator of `group`, if that is this broker.
     async fn ask(&self, group: &GroupId, request: Request) -> Result<Reply, Error> {
         let home = self.places.home(group)?;
+        // What was committed elsewhere meanwhile would be missing in the answer.
+        if matches!(request, Request::Fetch(_)) && !home.replica.still_leads(CONFIRMED_MAX).await {
+            return Err(Error::NotCoordinator);
+        }
         self.ask_at(home, request).await
     }
 

@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+mod confirmation;
 mod hub;
 mod log_config;
 mod peers;

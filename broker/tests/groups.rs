@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "support/positions.rs"]
+mod positions;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +15,10 @@ use bytes::Bytes;
 use ottla_broker::config::Config;
 use ottla_broker::groups::OFFSETS_TOPIC;
 use ottla_broker::node::{Node, Running};
-use ottla_core::group::message::{Commit, CommitPartition, Fetch, Heartbeat, Join, List, Sync};
-use ottla_core::group::{CommittedPartition, Error, Generation, GroupId, MemberId, State, TopicName};
-use ottla_core::types::{LeaderEpoch, Offset, PartitionIndex, TopicId};
+use ottla_core::group::message::{Commit, Fetch, Heartbeat, Join, List, Sync};
+use ottla_core::group::{Error, Generation, GroupId, MemberId, State, TopicName};
+use ottla_core::types::PartitionIndex;
+use positions::commit;
 
 /// A broker on `folder` that answers nobody but this process.
 async fn start(folder: &Path) -> Running {
@@ -29,24 +33,6 @@ async fn start(folder: &Path) -> Running {
     let (config, unknown) = Config::new(settings).unwrap();
     assert!(unknown.is_empty(), "{unknown:?}");
     Running::start(config).await.unwrap()
-}
-
-fn commit(group: &GroupId, offset: i64) -> Commit {
-    Commit {
-        group: group.clone(),
-        member: MemberId::from(""),
-        instance: None,
-        generation: Generation::NONE,
-        retention_ms: -1,
-        unknown_group_named: true,
-        partitions: vec![CommitPartition {
-            partition: CommittedPartition { topic: "t".into(), partition: PartitionIndex::new(0) },
-            offset: Offset::new(offset),
-            leader_epoch: LeaderEpoch::NONE,
-            metadata: Some("note".to_owned()),
-            topic_id: TopicId::ZERO,
-        }],
-    }
 }
 
 /// Asks until the answer is not "come back later".

@@ -5,6 +5,8 @@
 #[expect(dead_code, reason = "this file needs a part of it")]
 #[path = "support/peer.rs"]
 mod peer;
+#[path = "support/positions.rs"]
+mod positions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_broker::node::Running;
 use ottla_coordination::{Coordination, Embedded};
+use ottla_core::group::message::Fetch;
+use ottla_core::group::{Error, GroupId};
 use ottla_core::table::MemoryTable;
 use ottla_core::types::{BrokerId, PartitionIndex};
 use ottla_wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
@@ -148,6 +152,28 @@ impl Trio {
         logs.collect()
     }
 
+    /// Asks the group's coordinator until it knows what to say; it and its answer.
+    async fn coordinator<T, F>(&self, group: &GroupId, ask: impl Fn(ottla_broker::groups::Handle) -> F) -> (usize, T)
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            let found = self.any().node.groups.find(group).await;
+            let index = found.map(|coordinator| usize::try_from(coordinator.broker.get()).unwrap());
+            let broker = index.ok().and_then(|index| Some((index, self.brokers[index].as_ref()?)));
+            let said = match broker {
+                Some((index, broker)) => ask(broker.node.groups.clone()).await.map(|said| (index, said)),
+                None => Err(Error::CoordinatorNotAvailable),
+            };
+            match said {
+                Ok(said) => return said,
+                Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     async fn stop(mut self) {
         for broker in self.brokers.iter_mut().filter_map(Option::take) {
             peer::soon("stop", broker.stop()).await;
@@ -203,5 +229,33 @@ async fn leadership_moves_when_the_leader_stops_and_it_comes_back_in_sync() {
     trio.produce("after").await;
     assert_eq!(trio.watermark().await, 5);
     assert_eq!(trio.ends(), [5, 5, 5]);
+    trio.stop().await;
+}
+
+// G2, R13
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_keeps_its_positions_when_its_coordinator_stops() {
+    let mut trio = Trio::start().await;
+    let group = GroupId::from("g");
+    for position in 1..=3 {
+        let commit = |groups: ottla_broker::groups::Handle| {
+            let commit = positions::commit(&group, position);
+            async move {
+                let outcomes = groups.commit(commit).await?;
+                outcomes.into_iter().flatten().next().map_or(Ok(()), Err)
+            }
+        };
+        let (coordinator, ()) = trio.coordinator(&group, commit).await;
+        trio.stop_one(coordinator).await;
+        let fetch = |groups: ottla_broker::groups::Handle| {
+            let fetch = Fetch { group: group.clone(), topics: None, require_stable: false };
+            async move { groups.fetch(fetch).await }
+        };
+        let (other, found) = trio.coordinator(&group, fetch).await;
+        assert_ne!(other, coordinator);
+        let committed = found[0].partitions[0].1.as_ref().unwrap();
+        assert_eq!(committed.offset.get(), position);
+        trio.start_one(coordinator).await;
+    }
     trio.stop().await;
 }

@@ -216,8 +216,19 @@ impl Link {
         self.hub.log().map_or(Lsn::default(), |log| log.synced())
     }
 
+    /// A sign of life, if this run is admitted; whether there was one to give.
+    fn beat(&self, ups: &mpsc::Sender<Up>, sequence: u64, sent: &mut BTreeMap<u64, Instant>) -> bool {
+        let Some(run) = self.own_run() else { return false };
+        sent.insert(sequence, self.clock.monotonic());
+        let (draining, synced) = (self.hub.is_draining(), self.synced());
+        // A stream that takes nothing any more is as good as silent.
+        let _full = ups.try_send(Up::Beat { sequence, run, view: 0, draining, synced });
+        true
+    }
+
     /// Talks with the controller until one of the two is not what it was.
     async fn talk(&mut self, ups: mpsc::Sender<Up>, mut downs: DownStream, following: &mut Following) {
+        let hub = Arc::clone(&self.hub);
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sent: BTreeMap<u64, Instant> = BTreeMap::new();
@@ -226,19 +237,18 @@ impl Link {
         let mut answered_at = self.clock.monotonic();
         loop {
             tokio::select! {
+                // One question of that kind at a time: who asks meanwhile has the next one.
+                () = hub.beat_now.notified(), if sent.is_empty() => {
+                    sequence += 1;
+                    self.beat(&ups, sequence, &mut sent);
+                }
                 _ = beats.tick() => {
                     let now = self.clock.monotonic();
                     if self.stage.borrow().is_leading() || now.saturating_duration_since(answered_at) > SILENCE_MAX {
                         return;
                     }
                     sequence += 1;
-                    sent.insert(sequence, now);
-                    if let Some(run) = self.own_run() {
-                        let draining = self.hub.is_draining();
-                        let beat = Up::Beat { sequence, run, view: 0, draining, synced: self.synced() };
-                        // A stream that takes nothing any more is as good as silent.
-                        let _full = ups.try_send(beat);
-                    } else {
+                    if !self.beat(&ups, sequence, &mut sent) {
                         // Nobody to beat for yet: the stream itself says whether it is there.
                         answered_at = now;
                     }

@@ -11,7 +11,7 @@ use ottla_core::replica::{Ask, Host, Note, ProduceId, Rules, Settings, View};
 use ottla_core::types::{BrokerId, Incarnation, TopicPartition};
 use ottla_log::store::LogDir;
 use parking_lot::RwLock;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::peers::Peers;
 use super::timers::Timers;
@@ -48,6 +48,10 @@ pub struct Hub {
     pub timers: Timers,
     /// Counters.
     pub counters: Counters,
+    /// Told whenever somebody may have confirmed a leader.
+    pub(super) heard: Notify,
+    /// The controller is to be asked at once whether this broker's leaders still lead.
+    pub beat_now: Notify,
     pub(super) clock: Clock,
     questions: mpsc::UnboundedSender<Question>,
     asked: parking_lot::Mutex<Option<mpsc::UnboundedReceiver<Question>>>,
@@ -69,6 +73,8 @@ impl Hub {
             peers: Peers::default(),
             timers: Timers::default(),
             counters: Counters::default(),
+            heard: Notify::new(),
+            beat_now: Notify::new(),
             clock,
             questions,
             asked: parking_lot::Mutex::new(Some(asked)),
@@ -100,6 +106,7 @@ impl Hub {
     /// The controller answered what left at `sent`; it had published up to `newest` by then.
     pub fn confirmed(&self, sent: Instant, newest: View) {
         self.host.write().on_controller_answer(sent, newest);
+        self.heard.notify_waiters();
     }
 
     /// The broker is about to stop, and should lead nothing any more.

@@ -71,6 +71,8 @@ impl Replica {
     pub fn receive(self: &Arc<Self>, from: BrokerId, message: Message, records: Bytes) -> Received {
         let mut seat = self.seat.lock();
         let lsn = self.step(&mut seat, Event::Received { from, message }, records);
+        drop(seat);
+        self.hub.heard.notify_waiters();
         Received { lsn }
     }
 
@@ -142,6 +144,13 @@ impl Replica {
         let seat = self.seat.lock();
         let host = self.hub.host.read();
         seat.machine.shown_watermark(&self.context(&host))
+    }
+
+    /// Up to which moment it is certain that this replica led, if that is not too long ago.
+    pub(super) fn confirmed_since(&self) -> Option<Instant> {
+        let seat = self.seat.lock();
+        let host = self.hub.host.read();
+        seat.machine.confirmed_since(&self.context(&host))
     }
 
     /// The epoch in which this replica leads, if it does.

@@ -1,8 +1,19 @@
-"""The two brokers that every case runs against: started on free loopback ports, stopped by their process ids."""
+"""What cases run against: started on free loopback ports, stopped by process ids.
 
+Owns the processes and, where brokers are killed on purpose, who is killed when. Must never kill a second broker before
+every partition is whole again: no client has been promised anything about two at once.
+"""
+
+import contextlib
+import importlib.machinery
+import importlib.util
 import os
+import random
 import signal
+import socket
+import struct
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -68,3 +79,95 @@ class Ottla:
                 return
             except subprocess.TimeoutExpired:
                 continue
+
+
+class Three:
+    """Three `ottla-broker` processes on a real API server, of which one after another is killed and started again."""
+
+    name = "three"
+    COUNT = 3
+    # Between a kill and the start of the next process: longer than clients and brokers need to notice.
+    DEAD_SECONDS = 2
+    # A broker that left in-sync sets again and again waits up to a minute before it is let in.
+    WHOLE_SECONDS = 120
+
+    def __init__(self, root, scratch):
+        self.nodes = root / "e2e/faults/nodes"
+        subprocess.run([root / "e2e/kubernetes/build.sh"], stdout=subprocess.DEVNULL, check=True)
+        loader = importlib.machinery.SourceFileLoader("nodes", str(self.nodes))
+        self.script = importlib.util.module_from_spec(importlib.util.spec_from_loader("nodes", loader))
+        loader.exec_module(self.script)
+        self.port = free_ports(self.COUNT)
+        self.environment = os.environ | {
+            "NODES_DIR": str(scratch / "nodes"), "NODES_COUNT": str(self.COUNT), "NODES_PORT": str(self.port),
+            "NODES_PROPS": "group.initial.rebalance.delay.ms=0"}
+        starting = [subprocess.Popen([self.nodes, "start", str(index)], env=self.environment) for index in range(self.COUNT)]
+        if any([process.wait() for process in starting]):
+            self.stop()
+            raise SystemExit(f"the brokers did not start; see {scratch}/nodes")
+        self.bootstrap = self.ask("bootstrap")
+        self.version = "three brokers, one killed at a time"
+        self.kills, self.trouble = 0, None
+        self.over = threading.Event()
+        self.killer = threading.Thread(target=self.kill_and_start, daemon=True)
+        self.killer.start()
+
+    def ask(self, verb, *words):
+        return subprocess.run([self.nodes, verb, *map(str, words)], env=self.environment, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+    def kill_and_start(self):
+        try:
+            while not self.over.is_set():
+                index = self.kills % self.COUNT
+                self.ask("kill", index)
+                self.kills += 1
+                self.over.wait(self.DEAD_SECONDS)
+                self.ask("start", index)
+                self.wait_whole()
+        except (subprocess.CalledProcessError, TimeoutError) as problem:
+            self.trouble = f"after {self.kills} kills: {problem}"
+
+    def wait_whole(self):
+        deadline = time.monotonic() + self.WHOLE_SECONDS
+        while not self.over.wait(0.1):
+            short = self.short()
+            if not short:
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not whole after {self.WHOLE_SECONDS} s: {short[:5]}")
+
+    def short(self):
+        """What some broker says is not whole: no leader, or replicas out of sync."""
+        found = []
+        for index in range(self.COUNT):
+            try:
+                _, partitions = self.script.describe(self.port + index, None)
+            except (OSError, struct.error) as problem:
+                found.append(f"broker {index} does not answer ({problem})")
+                continue
+            found += [f"broker {index}: {name} is led by {leader}, in sync {in_sync} of {replicas}"
+                      for name, (_, leader, replicas, in_sync) in partitions.items()
+                      if leader < 0 or set(in_sync) != set(replicas)]
+        return found
+
+    def gone(self):
+        """Why a killed broker did not come back, if so."""
+        return self.trouble
+
+    def stop(self):
+        if hasattr(self, "over"):
+            self.over.set()
+            self.killer.join(60)
+            self.version = f"three brokers, killed one at a time, {self.kills} kills"
+        subprocess.run([self.nodes, "down"], env=self.environment, stdin=subprocess.DEVNULL, check=False)
+
+
+def free_ports(count):
+    """A port such that it and those that `nodes` derives from it are free."""
+    while True:
+        base = random.randrange(21000, 32000)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+            for port in (base + index + more for index in range(count) for more in (0, 100, 200)):
+                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return base

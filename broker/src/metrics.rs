@@ -1,10 +1,11 @@
 //! What the broker counts, and /metrics.
 //!
-//! Owns the registry: every series, its name, unit and help text. `docs/reference/metrics.md` is generated from it.
+//! Owns the registry: every series, its name, unit and help text. `docs/metrics.md` is generated from it.
 //! Counting costs an atomic addition; everything that can be looked up is looked up when somebody asks.
 
 mod collector;
 mod groups;
+mod replication;
 
 use std::sync::Weak;
 use std::time::Duration;

@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use super::groups;
+use super::{groups, replication};
 use crate::node::Node;
 use crate::server::admission::Budget;
 
@@ -46,6 +46,7 @@ impl Collector for NodeCollector {
         if by_partition {
             partitions(&mut out, &node)?;
         }
+        replication::encode(&mut out, &node)?;
         groups::encode(&mut out, &node.groups, by_partition)
     }
 }
@@ -142,7 +143,12 @@ fn partitions(out: &mut DescriptorEncoder<'_>, node: &Node) -> Result<(), std::f
     Ok(())
 }
 
-fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: usize) -> Result<(), std::fmt::Error> {
+pub(super) fn gauge(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: usize,
+) -> Result<(), std::fmt::Error> {
     let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
     let encoder = out.encode_descriptor(name, help, None, gauge.metric_type())?;
     EncodeMetric::encode(&gauge, encoder)

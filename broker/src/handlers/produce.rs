@@ -196,7 +196,7 @@ fn check(cx: &Cx, acks: i16, found: Found, data: PartitionProduceData) -> Result
         return Err(Refused::new(ErrorCode::INVALID_RECORD, "a partition without a record batch"));
     };
     let config = found.replica.config();
-    let found = admit(found, acks, config.min_insync_replicas)?;
+    let found = admit(found, acks)?;
     let batch = record::check_produced(records).map_err(|error| bad_batch(&error))?;
     if batch.header().is_transactional() {
         return Err(Refused::new(ErrorCode::INVALID_TXN_STATE, "transactions are not served"));
@@ -209,10 +209,10 @@ fn check(cx: &Cx, acks: i16, found: Found, data: PartitionProduceData) -> Result
 }
 
 /// Whether replication lets it in, and in which epoch.
-fn admit(found: Found, acks: i16, min_insync: i32) -> Result<Found, Refused> {
+fn admit(found: Found, acks: i16) -> Result<Found, Refused> {
     if found.replica.is_alone() {
-        // There is one replica, and it is in sync: more of them cannot be asked for and had.
-        return if acks == -1 && min_insync > 1 { Err(ErrorCode::NOT_ENOUGH_REPLICAS.into()) } else { Ok(found) };
+        // As in Kafka, a partition never needs more in-sync replicas than it has replicas.
+        return Ok(found);
     }
     let admitted = found.replica.admit_produce(if acks == -1 { Acks::All } else { Acks::Leader });
     match admitted {

@@ -48,7 +48,7 @@ def run_on(target, cases, scratch, say):
     outcomes = {}
     for number, case in enumerate(cases, 1):
         began = time.monotonic()
-        problem = case.run(target.bootstrap, scratch / target.name / f"{number:03}", f"{target.name}-{number}")
+        problem = case.run(target, scratch / target.name / f"{number:03}", f"{target.name}-{number}")
         if problem is None and (gone := target.gone()):
             problem = gone
         outcomes[case.key] = problem

@@ -42,9 +42,9 @@ class Failed(Exception):
 class Bench:
     """One case's folder, names and processes; ends what it started."""
 
-    def __init__(self, bootstrap, folder, unique):
+    def __init__(self, target, folder, unique):
         folder.mkdir(parents=True, exist_ok=True)
-        self.bootstrap, self.folder, self.running = bootstrap, folder, []
+        self.bootstrap, self.replicas, self.folder, self.running = target.bootstrap, target.replicas, folder, []
         self.topic, self.group = f"topic-{unique}", f"group-{unique}"
 
     def __enter__(self):
@@ -89,11 +89,14 @@ class Bench:
         if code != 0:
             raise Failed(f"{name} {word} {' '.join(pairs[1:])}\n{output}")
 
+    def create(self, topic, partitions):
+        self.client("confluent-kafka", "create", topic=topic, partitions=partitions, replicas=self.replicas)
+
     def fill(self, topic, partitions, lines):
         """A topic with records in it, by confluent-kafka."""
         file = self.folder / f"{topic}.tsv"
         file.write_text("".join(f"{record}\n" for record in lines))
-        self.client("confluent-kafka", "create", topic=topic, partitions=partitions)
+        self.create(topic, partitions)
         self.client("confluent-kafka", "produce", topic=topic, file=file)
         return file
 
@@ -115,8 +118,8 @@ class Program:
         self.slice = case["name"] in settings.get("slice", [])
         self.key = (self.client, self.name)
 
-    def run(self, bootstrap, folder, unique):
-        with Bench(bootstrap, folder, unique) as bench:
+    def run(self, target, folder, unique):
+        with Bench(target, folder, unique) as bench:
             try:
                 getattr(self, self.word)(bench)
             except Failed as problem:
@@ -128,7 +131,7 @@ class Program:
         lines = records.various()
         sent, seen = bench.folder / "sent.tsv", bench.folder / "seen.tsv"
         sent.write_text("".join(f"{record}\n" for record in lines))
-        bench.client("confluent-kafka", "create", topic=bench.topic, partitions=3)
+        bench.create(bench.topic, 3)
         bench.client(self.client, "produce", topic=bench.topic, file=sent, **self.values)
         for reader in dict.fromkeys((self.client, "confluent-kafka")):
             bench.client(reader, "consume", topic=bench.topic, count=len(lines), out=seen)
@@ -165,8 +168,8 @@ class Steps:
         self.slice = case.get("slice", False)
         self.key = (self.client, self.name)
 
-    def run(self, bootstrap, folder, unique):
-        with Bench(bootstrap, folder, unique) as bench:
+    def run(self, target, folder, unique):
+        with Bench(target, folder, unique) as bench:
             try:
                 if fill := self.case.get("fill"):
                     partitions, count = fill

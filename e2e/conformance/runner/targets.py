@@ -21,7 +21,7 @@ from pathlib import Path
 class Kafka:
     """Apache Kafka, one KRaft node."""
 
-    name = "kafka"
+    name, replicas = "kafka", 1
 
     def __init__(self, root, scratch):
         self.script = root / "e2e/conformance/kafka.sh"
@@ -42,7 +42,7 @@ class Kafka:
 class Ottla:
     """`ottla dev`, one broker."""
 
-    name = "ottla"
+    name, replicas = "ottla", 1
 
     def __init__(self, root, scratch):
         binary = Path(os.environ.get("OTTLA_BIN", root / "bin/ottla"))
@@ -84,10 +84,11 @@ class Ottla:
 class Three:
     """Three `ottla-broker` processes on a real API server, of which one after another is killed and started again."""
 
-    name = "three"
+    name, replicas = "three", 3
     COUNT = 3
-    # Between a kill and the start of the next process: longer than clients and brokers need to notice.
-    DEAD_SECONDS = 2
+    # Between a kill and the start of the next process, and between that and the next kill: longer than clients and
+    # brokers need to notice.
+    DEAD_SECONDS, ALIVE_SECONDS = 2, 5
     # A broker that left in-sync sets again and again waits up to a minute before it is let in.
     WHOLE_SECONDS = 120
 
@@ -100,7 +101,7 @@ class Three:
         self.port = free_ports(self.COUNT)
         self.environment = os.environ | {
             "NODES_DIR": str(scratch / "nodes"), "NODES_COUNT": str(self.COUNT), "NODES_PORT": str(self.port),
-            "NODES_PROPS": "group.initial.rebalance.delay.ms=0"}
+            "NODES_PROPS": "group.initial.rebalance.delay.ms=0\nmin.insync.replicas=1"}
         starting = [subprocess.Popen([self.nodes, "start", str(index)], env=self.environment) for index in range(self.COUNT)]
         if any([process.wait() for process in starting]):
             self.stop()
@@ -125,6 +126,7 @@ class Three:
                 self.over.wait(self.DEAD_SECONDS)
                 self.ask("start", index)
                 self.wait_whole()
+                self.over.wait(self.ALIVE_SECONDS)
         except (subprocess.CalledProcessError, TimeoutError) as problem:
             self.trouble = f"after {self.kills} kills: {problem}"
 

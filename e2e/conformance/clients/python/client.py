@@ -32,7 +32,10 @@ def deadline():
 def create(args):
     """Prepares a topic for a case; returns when it can be written to."""
     client = AdminClient({"bootstrap.servers": args["bootstrap"]})
-    client.create_topics([NewTopic(args["topic"], int(args["partitions"]), 1)])[args["topic"]].result(PATIENCE)
+    replicas = int(args.get("replicas", 1))
+    config = {"min.insync.replicas": "2"} if replicas > 2 else {}
+    topic = NewTopic(args["topic"], int(args["partitions"]), replicas, config=config)
+    client.create_topics([topic])[args["topic"]].result(PATIENCE)
     patient = deadline()
     while patient():
         found = client.list_topics(timeout=10).topics.get(args["topic"])
@@ -257,7 +260,7 @@ def admin(args):
     client.delete_consumer_groups([group])[group].result(PATIENCE)
 
     cluster = client.describe_cluster().result(PATIENCE)
-    want(len(cluster.nodes) == 1 and cluster.cluster_id, "one node and a cluster id")
+    want(cluster.nodes and cluster.cluster_id, "nodes and a cluster id")
     client.delete_topics([topic])[topic].result(PATIENCE)
     while topic in client.list_topics(timeout=10).topics and patient():
         pass

@@ -162,6 +162,7 @@ impl Running {
             transport::Me { cluster: data.identity().cluster, id: config.id(), partitions: Arc::clone(&partitions) };
         if grpc.is_some() {
             tasks.spawn(transport::dial(me, Arc::clone(&metadata), shutdown.clone()));
+            tasks.spawn(partitions::follow_rates(Arc::clone(&partitions), Arc::clone(&metadata), shutdown.clone()));
             tasks.spawn(transport::solicit(Arc::clone(&partitions), shutdown.clone()));
         }
         let site = controller::here(config.id(), &data, &partitions, &metadata);

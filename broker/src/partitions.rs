@@ -24,11 +24,13 @@ mod hub;
 mod log_config;
 mod peers;
 mod seat;
+mod throttle;
 mod timers;
 
 pub use hub::{Hub, Question};
 pub use peers::{Outbox, Peer, Ready};
 pub use seat::{PUSH_BYTES_MAX, Pushing, Received};
+pub use throttle::{Throttles, follow_rates};
 pub use timers::run as ring;
 
 use seat::Seat;

@@ -9,11 +9,14 @@ mod peer;
 mod positions;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_broker::node::Running;
 use ottla_coordination::{Coordination, Embedded};
+use ottla_core::config::Alteration;
+use ottla_core::controller::{ConfigChange, ConfigTarget};
 use ottla_core::group::message::Fetch;
 use ottla_core::group::{Error, GroupId};
 use ottla_core::table::MemoryTable;
@@ -38,15 +41,21 @@ const KEYS: &[(&str, &str)] = &[
 /// Three brokers; one that is stopped leaves a gap.
 struct Trio {
     folder: tempfile::TempDir,
+    keys: Vec<(&'static str, &'static str)>,
     brokers: [Option<Running>; 3],
     coordination: Arc<dyn Coordination>,
 }
 
 impl Trio {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(more: &[(&'static str, &'static str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let coordination = Arc::new(Embedded::new(MemoryTable::default()).unwrap());
-        let mut trio = Self { folder, brokers: [const { None }; 3], coordination };
+        let keys = [KEYS, more].concat();
+        let mut trio = Self { folder, keys, brokers: [const { None }; 3], coordination };
         for index in 0..3 {
             trio.start_one(index).await;
         }
@@ -55,8 +64,8 @@ impl Trio {
 
     async fn start_one(&mut self, index: usize) {
         let id = index.to_string();
-        let mut keys = KEYS.to_vec();
-        keys.push(("node.id", &id));
+        let node = ("node.id", id.as_str());
+        let keys: Vec<(&str, &str)> = self.keys.iter().copied().chain([node]).collect();
         let config = configured(&self.folder.path().join(&id), &keys);
         let shared = Some(Arc::clone(&self.coordination));
         let started = peer::soon("start", Running::start_beside(config, shared)).await;
@@ -92,6 +101,23 @@ impl Trio {
             assert!(tokio::time::Instant::now() < deadline, "{what}: {now:?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    async fn wait(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while !holds(self) {
+            assert!(tokio::time::Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Changes a configuration, at whoever is the controller.
+    async fn alter(&self, change: (ConfigTarget, ConfigChange)) {
+        let is_controller = |broker: &&Running| broker.node.controller.is_controller();
+        self.wait("somebody is the controller", |trio| trio.brokers.iter().flatten().any(|one| is_controller(&one)))
+            .await;
+        let controller = self.brokers.iter().flatten().find(is_controller).unwrap();
+        assert_eq!(controller.node.controller.alter_configs(vec![change], false).await, [Ok(())]);
     }
 
     fn leader(&self) -> usize {
@@ -257,5 +283,34 @@ async fn a_group_keeps_its_positions_when_its_coordinator_stops() {
         assert_eq!(committed.offset.get(), position);
         trio.start_one(coordinator).await;
     }
+    trio.stop().await;
+}
+
+// KIP-73
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttle_holds_back_whoever_is_far_behind_and_nobody_else() {
+    let slow = [("leader.replication.throttled.rate", "1")];
+    let mut trio = Trio::start_with(&slow).await;
+    trio.create().await;
+    let change = |alteration| {
+        let changes = vec![("leader.replication.throttled.replicas".to_owned(), alteration)];
+        (ConfigTarget::Topic(TOPIC.to_owned()), ConfigChange::Alter(changes))
+    };
+    trio.alter(change(Alteration::Set("*".to_owned()))).await;
+    let behind = (trio.leader() + 1) % 3;
+    trio.stop_one(behind).await;
+    // More than any leader keeps in memory; both others are in sync, and take it at once.
+    let value = "x".repeat(1_000_000);
+    for _ in 0..16 {
+        trio.produce(&value).await;
+    }
+    trio.start_one(behind).await;
+    let held = |broker: &Running| broker.node.partitions.hub().counters.throttled.load(Ordering::Relaxed) > 0;
+    trio.wait("a push is held back", |trio| trio.brokers.iter().flatten().any(held)).await;
+    let gone = BrokerId::new(i32::try_from(behind).unwrap());
+    trio.until("out of sync", |partition| !partition.isr.contains(&gone)).await;
+    trio.produce("meanwhile").await;
+    trio.alter(change(Alteration::Delete)).await;
+    trio.until("in sync again", |partition| partition.isr.len() == 3).await;
     trio.stop().await;
 }

@@ -35,11 +35,12 @@ impl Led {
         if partition.leader != Some(me) {
             return;
         }
-        let insync = i32::try_from(partition.isr.len()).unwrap_or(i32::MAX);
+        // A partition never needs more in-sync replicas than it has replicas.
+        let needed = usize::try_from(min_insync).unwrap_or(1).clamp(1, partition.replicas.len().max(1));
         self.leads += 1;
         self.under_replicated += usize::from(partition.isr.len() < partition.replicas.len());
-        self.under_min_isr += usize::from(insync < min_insync);
-        self.at_min_isr += usize::from(insync == min_insync);
+        self.under_min_isr += usize::from(partition.isr.len() < needed);
+        self.at_min_isr += usize::from(partition.isr.len() == needed);
         self.reassigning += usize::from(partition.reassignment.is_some());
     }
 
@@ -92,6 +93,7 @@ pub(super) fn encode(out: &mut DescriptorEncoder<'_>, node: &Node) -> Result<(),
         ("replication_handed_over", "Leaderships handed over because of a slow disk", &counted.handed_over),
         ("replication_cuts_refused", "Cuts below the high watermark that were refused", &counted.cuts_refused),
         ("replication_truncations", "Logs that were cut", &counted.truncations),
+        ("replication_throttled", "Pushes to replicas out of sync that a throttle held back", &counted.throttled),
     ];
     for (name, help, count) in counters {
         let counter = ConstCounter::new(count.load(Ordering::Relaxed));

@@ -14,6 +14,7 @@ use parking_lot::RwLock;
 use tokio::sync::{Notify, mpsc};
 
 use super::peers::Peers;
+use super::throttle::Throttles;
 use super::timers::Timers;
 use crate::clock::Clock;
 
@@ -35,6 +36,8 @@ pub struct Counters {
     pub cuts_refused: AtomicU64,
     /// Logs that were cut.
     pub truncations: AtomicU64,
+    /// Pushes to replicas out of sync that a throttle held back.
+    pub throttled: AtomicU64,
 }
 
 /// Shared by all replicas of a broker.
@@ -48,6 +51,8 @@ pub struct Hub {
     pub timers: Timers,
     /// Counters.
     pub counters: Counters,
+    /// How fast replicas that are far behind are filled.
+    pub throttles: Throttles,
     /// Told whenever somebody may have confirmed a leader.
     pub(super) heard: Notify,
     /// The controller is to be asked at once whether this broker's leaders still lead.
@@ -73,6 +78,7 @@ impl Hub {
             peers: Peers::default(),
             timers: Timers::default(),
             counters: Counters::default(),
+            throttles: Throttles::default(),
             heard: Notify::new(),
             beat_now: Notify::new(),
             clock,

@@ -5,6 +5,7 @@
 //! the journal with a replica's lock held.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -16,7 +17,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{CREDIT_BYTES, FRAME_BYTES_MAX, Me, encoded};
-use crate::partitions::Peer;
+use crate::clock::Clock;
+use crate::partitions::{Peer, Replica};
 
 /// Pieces of an answer that wait for the socket.
 const PIECES: usize = 16;
@@ -49,7 +51,12 @@ impl Handler for Accept {
 }
 
 /// Records whose bytes are to be given back: when they are durable so far, or at once.
-type Taken = (Option<Lsn>, u64);
+struct Taken {
+    lsn: Option<Lsn>,
+    bytes: usize,
+    /// How many of them count against the throttle.
+    throttled: usize,
+}
 
 struct Exchange {
     me: Me,
@@ -64,7 +71,7 @@ impl Exchange {
         let opened = (lane == Lane::Live).then(|| peer.as_follower.open());
         let (taken, returns) = mpsc::unbounded_channel();
         tokio::select! {
-            () = self.hear(incoming, decoder, from, taken) => {}
+            () = self.hear(incoming, decoder, (from, lane), taken) => {}
             () = self.give_back(returns) => {}
             () = self.speak(&peer), if opened.is_some() => {}
             () = self.pieces.closed() => {}
@@ -106,7 +113,7 @@ impl Exchange {
         &self,
         mut incoming: Incoming,
         mut decoder: Decoder,
-        from: BrokerId,
+        (from, lane): (BrokerId, Lane),
         taken: mpsc::UnboundedSender<Taken>,
     ) {
         loop {
@@ -120,9 +127,12 @@ impl Exchange {
                         log.room(bytes).await;
                     }
                     let replica = self.me.partitions.get(partition);
+                    let is_throttled =
+                        |replica: &Arc<Replica>| lane == Lane::CatchUp && replica.is_received_throttled();
+                    let throttled = if replica.as_ref().is_some_and(is_throttled) { bytes } else { 0 };
                     let lsn = replica.and_then(|replica| replica.receive(from, message, records).lsn);
                     if bytes > 0 {
-                        let _over = taken.send((lsn, bytes as u64));
+                        let _over = taken.send(Taken { lsn, bytes, throttled });
                     }
                 }
                 Ok(Some(_)) => return,
@@ -140,17 +150,27 @@ impl Exchange {
 
     /// Gives back what is durable: several at once, as the journal syncs several at once.
     async fn give_back(&self, mut returns: mpsc::UnboundedReceiver<Taken>) {
-        while let Some((mut lsn, mut bytes)) = returns.recv().await {
-            while let Ok((next, more)) = returns.try_recv() {
-                (lsn, bytes) = (lsn.max(next), bytes + more);
+        let hub = self.me.partitions.hub();
+        while let Some(mut taken) = returns.recv().await {
+            while let Ok(next) = returns.try_recv() {
+                taken.lsn = taken.lsn.max(next.lsn);
+                (taken.bytes, taken.throttled) = (taken.bytes + next.bytes, taken.throttled + next.throttled);
             }
-            if let (Some(lsn), Some(log)) = (lsn, self.me.partitions.hub().log()) {
+            if taken.throttled > 0 {
+                hub.throttles.receiving.spend(Clock.monotonic(), taken.throttled);
+                // Whoever has no credits left sends nothing.
+                while let Some(wait) = hub.throttles.receiving.wait(Clock.monotonic()) {
+                    hub.counters.throttled.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(wait).await;
+                }
+            }
+            if let (Some(lsn), Some(log)) = (taken.lsn, hub.log()) {
                 // A directory that is offline takes nothing more; its leaders notice that nothing is acknowledged.
                 if log.durable(lsn).await.is_err() {
                     return;
                 }
             }
-            if !self.say(&Item::Returned { bytes }).await {
+            if !self.say(&Item::Returned { bytes: taken.bytes as u64 }).await {
                 return;
             }
         }

@@ -4,8 +4,9 @@
 //! Queues name partitions; bytes are read when there is room for them. A connection that breaks has lost what was under
 //! way: sessions find that out and begin again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +15,7 @@ use ottla_core::replica::{Event, Lane, Message, Push};
 use ottla_core::types::{BrokerId, TopicPartition};
 use ottla_rpc::replication::{self, Decoder, Incoming, Item, put};
 use ottla_rpc::transport::{Knock, knock};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::credit::Credit;
 use super::{FRAME_BYTES_MAX, Me, encoded};
+use crate::clock::Clock;
 use crate::controller::GRPC;
 use crate::metadata::MetadataCell;
 use crate::partitions::{Peer, Pushing, Replica};
@@ -91,6 +94,8 @@ struct Line {
     address: (String, u16),
     lane: Lane,
     peer: Arc<Peer>,
+    /// Partitions that a throttle holds back for a while.
+    parked: Arc<Mutex<BTreeSet<TopicPartition>>>,
 }
 
 /// Why a broker is not reached.
@@ -104,7 +109,7 @@ enum Unreached {
 impl Line {
     fn new(me: Me, to: BrokerId, address: (String, u16), lane: Lane) -> Self {
         let peer = me.partitions.hub().peers.get(to);
-        Self { me, to, address, lane, peer }
+        Self { me, to, address, lane, peer, parked: Arc::default() }
     }
 
     async fn run(&self) {
@@ -262,6 +267,13 @@ impl Line {
         credit: &Credit,
     ) -> Result<(), ()> {
         let Some(replica) = self.me.partitions.get(id) else { return Ok(()) };
+        let hub = self.me.partitions.hub();
+        let throttled = self.lane == Lane::CatchUp && replica.is_sent_throttled();
+        if throttled && let Some(wait) = hub.throttles.sending.wait(Clock.monotonic()) {
+            hub.counters.throttled.fetch_add(1, Ordering::Relaxed);
+            self.park(id, wait);
+            return Ok(());
+        }
         let pushing = match replica.push(self.to, self.lane, room) {
             Pushing::Cold(push) => self.read_cold(&replica, push, room).await,
             known @ (Pushing::Nothing | Pushing::Batches(..)) => known,
@@ -270,11 +282,27 @@ impl Line {
         let mut header = BytesMut::new();
         put(&Item::Message { partition: id, message: Message::Push(push) }, bytes, &mut header);
         credit.sent(bytes);
+        if throttled {
+            hub.throttles.sending.spend(Clock.monotonic(), bytes);
+        }
         pieces.send(header.freeze()).await.map_err(|_| ())?;
         for chunk in chunks {
             pieces.send(chunk).await.map_err(|_| ())?;
         }
         Ok(())
+    }
+
+    /// Others go on meanwhile.
+    fn park(&self, id: TopicPartition, wait: Duration) {
+        if !self.parked.lock().insert(id) {
+            return;
+        }
+        let (peer, lane, parked) = (Arc::clone(&self.peer), self.lane, Arc::clone(&self.parked));
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            parked.lock().remove(&id);
+            peer.ready(lane).put(id);
+        });
     }
 
     /// Reads where reading may wait for the disk.
@@ -287,12 +315,7 @@ impl Line {
             Ok(Ok(_)) => Pushing::Nothing,
             Ok(Err(error)) => {
                 tracing::error!(%error, partition = %replica.log.id(), offset = %push.base, "read for a follower");
-                // Others go on; this one is tried again when there is something new, or a while later.
-                let (peer, lane, id) = (Arc::clone(&self.peer), self.lane, replica.log.id());
-                tokio::spawn(async move {
-                    tokio::time::sleep(READ_AGAIN).await;
-                    peer.ready(lane).put(id);
-                });
+                self.park(replica.log.id(), READ_AGAIN);
                 Pushing::Nothing
             }
             Err(_interrupted) => Pushing::Nothing,

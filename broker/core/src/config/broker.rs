@@ -115,11 +115,11 @@ broker_keys! {
         "The largest batch that a topic takes; max.message.bytes of a topic wins.";
     MIN_INSYNC_REPLICAS "min.insync.replicas" Kind::Int(1, INT_MAX), Some("1"), Now, ReadOnly,
         "How many in-sync replicas acks=all needs; set it per topic to change it at run time.";
-    UNCLEAN_LEADER_ELECTION_ENABLE "unclean.leader.election.enable" Kind::Boolean, Some("false"), Later, ClusterWide,
+    UNCLEAN_LEADER_ELECTION_ENABLE "unclean.leader.election.enable" Kind::Boolean, Some("false"), Now, ClusterWide,
         "Whether a replica that is behind may lead when no other is left.";
-    AUTO_LEADER_REBALANCE_ENABLE "auto.leader.rebalance.enable" Kind::Boolean, Some("true"), Later, ReadOnly,
+    AUTO_LEADER_REBALANCE_ENABLE "auto.leader.rebalance.enable" Kind::Boolean, Some("true"), Now, ReadOnly,
         "Whether leadership goes back to the preferred replicas by itself.";
-    LEADER_IMBALANCE_CHECK_INTERVAL_SECONDS "leader.imbalance.check.interval.seconds" Kind::Long(1, LONG_MAX), Some("300"), Later, ReadOnly,
+    LEADER_IMBALANCE_CHECK_INTERVAL_SECONDS "leader.imbalance.check.interval.seconds" Kind::Long(1, LONG_MAX), Some("300"), Now, ReadOnly,
         "How often leadership is rebalanced.";
     CREATE_TOPIC_POLICY_CLASS_NAME "create.topic.policy.class.name" Kind::Class, None, Later, ReadOnly,
         "Accepted for compatibility: Java classes cannot be loaded.";
@@ -269,9 +269,9 @@ broker_keys! {
         "Over how many samples a quota is measured.";
     QUOTA_WINDOW_SIZE_SECONDS "quota.window.size.seconds" Kind::Int(1, INT_MAX), Some("1"), Later, ReadOnly,
         "How long a sample of a quota is.";
-    LEADER_REPLICATION_THROTTLED_RATE "leader.replication.throttled.rate" Kind::Long(0, LONG_MAX), Some("9223372036854775807"), Later, PerBroker,
+    LEADER_REPLICATION_THROTTLED_RATE "leader.replication.throttled.rate" Kind::Long(0, LONG_MAX), Some("9223372036854775807"), Now, PerBroker,
         "How many bytes a second throttled replicas send.";
-    FOLLOWER_REPLICATION_THROTTLED_RATE "follower.replication.throttled.rate" Kind::Long(0, LONG_MAX), Some("9223372036854775807"), Later, PerBroker,
+    FOLLOWER_REPLICATION_THROTTLED_RATE "follower.replication.throttled.rate" Kind::Long(0, LONG_MAX), Some("9223372036854775807"), Now, PerBroker,
         "How many bytes a second throttled replicas receive.";
     CONTROLLED_SHUTDOWN_ENABLE "controlled.shutdown.enable" Kind::Boolean, Some("true"), Now, ReadOnly,
         "Whether a broker hands its leaderships over before it stops.";

@@ -3,9 +3,10 @@
 //! Owns the meaning of the special numbers (−1 and −2) and of the durability opt-out. Values were checked when they
 //! were set; one that cannot be read any more counts as not set.
 
-use super::value::{parse_boolean, parse_double, parse_list, parse_long};
+use super::value::{self, parse_boolean, parse_double, parse_list, parse_long};
 use super::{BrokerConfig, Source, TopicKey, broker as broker_keys, topic};
 use crate::metadata::ExplicitConfig;
+use crate::types::{BrokerId, PartitionIndex};
 
 /// What happens to old records. Neither: everything is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +125,16 @@ pub struct TopicConfig {
 }
 
 impl TopicConfig {
+    /// Whether `broker` sends the partition to replicas out of sync no faster than its throttle allows (KIP-73).
+    pub fn throttles_sending(&self, partition: PartitionIndex, broker: BrokerId) -> bool {
+        value::names_replica(&self.leader_replication_throttled_replicas, partition, broker)
+    }
+
+    /// Whether `broker`, out of sync, receives the partition no faster than its throttle allows (KIP-73).
+    pub fn throttles_receiving(&self, partition: PartitionIndex, broker: BrokerId) -> bool {
+        value::names_replica(&self.follower_replication_throttled_replicas, partition, broker)
+    }
+
     /// What `explicit`, set on a topic, comes to on a broker that runs with `broker`. `internal` topics always keep
     /// durable acks.
     pub fn resolve(explicit: &ExplicitConfig, broker: &BrokerConfig, internal: bool) -> Self {

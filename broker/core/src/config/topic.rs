@@ -77,11 +77,11 @@ topic_keys! {
         "After how many records they are forced to disk. 1, the default here, means that an acknowledged record survives power loss; a larger value opts the topic out of that promise.";
     FLUSH_MS "flush.ms" Kind::Long(0, LONG_MAX), "9223372036854775807", Now, [is(&broker::LOG_FLUSH_INTERVAL_MS), is(&broker::LOG_FLUSH_SCHEDULER_INTERVAL_MS)],
         "After what time records are forced to disk. Setting it, without flush.messages=1, opts the topic out of durable acks.";
-    FOLLOWER_REPLICATION_THROTTLED_REPLICAS "follower.replication.throttled.replicas" Kind::Replicas, "", Later, [],
+    FOLLOWER_REPLICATION_THROTTLED_REPLICAS "follower.replication.throttled.replicas" Kind::Replicas, "", Now, [],
         "Which replicas are throttled on the receiving side, as partition:broker pairs, or * for all.";
     INDEX_INTERVAL_BYTES "index.interval.bytes" Kind::Int(0, INT_MAX), "4096", Now, [is(&broker::LOG_INDEX_INTERVAL_BYTES)],
         "After how many bytes of a segment its index gets another entry.";
-    LEADER_REPLICATION_THROTTLED_REPLICAS "leader.replication.throttled.replicas" Kind::Replicas, "", Later, [],
+    LEADER_REPLICATION_THROTTLED_REPLICAS "leader.replication.throttled.replicas" Kind::Replicas, "", Now, [],
         "Which replicas are throttled on the sending side, as partition:broker pairs, or * for all.";
     LOCAL_RETENTION_BYTES "local.retention.bytes" Kind::Long(-2, LONG_MAX), "-2", Later, [is(&broker::LOG_LOCAL_RETENTION_BYTES)],
         "How many bytes of a tiered partition stay on the broker's disk; -2 means as retention.bytes says.";
@@ -127,7 +127,7 @@ topic_keys! {
         "By how much at most a segment rolls earlier than segment.ms, so that not all roll at once.";
     SEGMENT_MS "segment.ms" Kind::Long(1, LONG_MAX), "604800000", Now, [is(&broker::LOG_ROLL_MS), times(HOUR_MS, &broker::LOG_ROLL_HOURS)],
         "After what time the next segment begins even when this one is not full.";
-    UNCLEAN_LEADER_ELECTION_ENABLE "unclean.leader.election.enable" Kind::Boolean, "false", Later, [is(&broker::UNCLEAN_LEADER_ELECTION_ENABLE)],
+    UNCLEAN_LEADER_ELECTION_ENABLE "unclean.leader.election.enable" Kind::Boolean, "false", Now, [is(&broker::UNCLEAN_LEADER_ELECTION_ENABLE)],
         "Whether a replica that is behind may lead when no other is left. Records are lost then.";
 }
 

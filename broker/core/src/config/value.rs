@@ -1,6 +1,7 @@
 //! What a key may hold: reading a value from text and saying what would have been allowed.
 
 use super::error::InvalidValue;
+use crate::types::{BrokerId, PartitionIndex};
 
 /// The type of a key as DescribeConfigs numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +132,16 @@ impl Kind {
             }
         }
     }
+}
+
+/// Whether a value of [`Kind::Replicas`] is `*` or names that replica.
+pub(super) fn names_replica(value: &str, partition: PartitionIndex, broker: BrokerId) -> bool {
+    let wanted = (partition.get(), broker.get());
+    let named = |word: &str| {
+        let (partition, broker) = word.split_once(':')?;
+        Some((partition.parse::<i32>().ok()?, broker.parse::<i32>().ok()?))
+    };
+    value.trim() == "*" || parse_list(value).filter_map(named).any(|replica| replica == wanted)
 }
 
 fn is_replica(word: &str) -> bool {

@@ -4,6 +4,7 @@
 //! before anything that it deletes is gone. Replica data is deleted for a tombstone with its topic id, or because the
 //! partition names this broker as one that it left, never because something is absent.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_core::config::TopicConfig;
@@ -22,12 +23,22 @@ pub struct Applier {
     log: Arc<LogDir>,
     partitions: Arc<Partitions>,
     metadata: Arc<MetadataCell>,
+    /// What the start found damaged or short: other replicas have more.
+    suspect: BTreeSet<TopicPartition>,
 }
 
 impl Applier {
     /// Applies to `log` and `partitions`, publishes in `metadata`.
     pub fn new(me: BrokerId, log: Arc<LogDir>, partitions: Arc<Partitions>, metadata: Arc<MetadataCell>) -> Self {
-        Self { me, log, partitions, metadata }
+        Self { me, log, partitions, metadata, suspect: BTreeSet::new() }
+    }
+
+    /// These logs are damaged or short: where others hold replicas, none of them takes part before it has been filled anew
+    /// (R12).
+    #[must_use]
+    pub fn suspecting(mut self, suspect: impl IntoIterator<Item = TopicPartition>) -> Self {
+        self.suspect.extend(suspect);
+        self
     }
 
     /// Creates, reconfigures, publishes, then deletes. Called by one thread at a time, in the order of images.
@@ -97,7 +108,8 @@ impl Applier {
                 }
                 None => {
                     let found = self.log.partition(id);
-                    let lost = found.is_none() && had_been_here(self.me, partition);
+                    let short = self.suspect.contains(&id) && partition.replicas.len() > 1;
+                    let lost = short || found.is_none() && had_been_here(self.me, partition);
                     let log = match found {
                         Some(log) => log,
                         None => self.log.create(id, &topic.name, partition.leader_epoch)?,
@@ -109,7 +121,7 @@ impl Applier {
             replica.log.begin_epoch(partition.leader_epoch)?;
             replica.assign(assignment(image, partition, &config));
             if lost {
-                tracing::error!(partition = %id, "its log is not in the data directory any more");
+                tracing::error!(partition = %id, "its log is missing, damaged or short: it is copied anew from another replica");
                 replica.handle(Event::LogSuspect);
             }
         }

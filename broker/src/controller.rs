@@ -219,6 +219,7 @@ pub async fn start(
 /// This broker's partitions, to be brought in line with images, which come into force in `metadata`.
 pub fn here(me: BrokerId, data: &Data, partitions: &Arc<Partitions>, metadata: &Arc<MetadataCell>) -> Box<dyn Site> {
     let applier = Applier::new(me, Arc::clone(&data.log), Arc::clone(partitions), Arc::clone(metadata));
+    let applier = applier.suspecting(data.doubts.suspect.iter().copied());
     Box::new(Here { applier, partitions: Arc::clone(partitions) })
 }
 

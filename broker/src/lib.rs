@@ -20,6 +20,7 @@ pub mod metadata;
 pub mod metrics;
 pub mod node;
 pub mod partitions;
+pub mod repair;
 pub mod server;
 pub mod transport;
 

@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::partitions::{self, Partitions};
 use crate::server::admission::Budget;
 use crate::server::listener::{self, BindError, Bound, Connections};
-use crate::{controller, data, groups, http, logging, transport};
+use crate::{controller, data, groups, http, logging, repair, transport};
 
 /// How long connections get to finish what they are at when the broker stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -201,6 +201,8 @@ impl Running {
             tasks.spawn(serve_http(socket, Arc::clone(&node)));
         }
         tasks.spawn(retain(Arc::clone(&node)));
+        tasks.spawn(repair::scrub(Arc::clone(&node)));
+        tasks.spawn(repair::run(Arc::clone(&node)));
         tasks.spawn(logging::follow(Arc::clone(&node.metadata), node.shutdown.clone()));
         node.ready.store(true, Ordering::Release);
         Ok(Self { node, listeners, http: http_address, tasks, data, _stop: stop })

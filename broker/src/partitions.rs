@@ -16,7 +16,7 @@ use ottla_log::partition::Partition;
 use ottla_log::store::{Observer, SyncedEnd};
 use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 mod confirmation;
@@ -167,16 +167,22 @@ pub struct Partitions {
     replicas: RwLock<HashMap<TopicPartition, Arc<Replica>>>,
     offline: CancellationToken,
     offline_reason: OnceLock<String>,
+    damaged: mpsc::UnboundedSender<TopicPartition>,
+    damaged_taken: Mutex<Option<mpsc::UnboundedReceiver<TopicPartition>>>,
 }
 
 impl Partitions {
     /// None yet, on broker `me`.
     pub fn new(me: BrokerId, settings: Settings) -> Self {
+        // Each range is said once.
+        let (damaged, taken) = mpsc::unbounded_channel();
         Self {
             hub: Arc::new(Hub::new(me, settings)),
             replicas: RwLock::default(),
             offline: CancellationToken::new(),
             offline_reason: OnceLock::new(),
+            damaged,
+            damaged_taken: Mutex::new(Some(taken)),
         }
     }
 
@@ -227,6 +233,11 @@ impl Partitions {
         &self.offline
     }
 
+    /// Partitions whose logs turned out to be damaged; taken once.
+    pub fn take_damaged(&self) -> Option<mpsc::UnboundedReceiver<TopicPartition>> {
+        self.damaged_taken.lock().take()
+    }
+
     /// Why the data directory is offline, if it is.
     pub fn offline_reason(&self) -> Option<&str> {
         self.offline_reason.get().map(String::as_str)
@@ -241,6 +252,11 @@ impl Observer for Partitions {
                 replica.on_synced(synced.bytes);
             }
         }
+    }
+
+    fn damaged(&self, partition: TopicPartition) {
+        // Nobody is left to repair it when the broker stops.
+        let _stopped = self.damaged.send(partition);
     }
 
     fn offline(&self, reason: &str) {

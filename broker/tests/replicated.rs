@@ -314,3 +314,58 @@ async fn a_throttle_holds_back_whoever_is_far_behind_and_nobody_else() {
     trio.until("in sync again", |partition| partition.isr.len() == 3).await;
     trio.stop().await;
 }
+
+// R12, S3
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_log_is_found_without_a_reader_and_copied_anew() {
+    let mut trio = Trio::start_with(&[("ottla.scrub.interval.ms", "1000")]).await;
+    trio.create().await;
+    let value = "x".repeat(900_000);
+    for _ in 0..4 {
+        trio.produce(&value).await;
+    }
+    let follower = (trio.leader() + 1) % 3;
+    trio.stop_one(follower).await;
+    let folder = trio.folder.path().join(follower.to_string());
+    flip(&folder, 2_000_000);
+    trio.start_one(follower).await;
+    let log = |trio: &Trio| {
+        let broker = trio.brokers[follower].as_ref().unwrap();
+        let id = ottla_core::types::TopicPartition::new(
+            broker.node.metadata.image().topic(TOPIC).unwrap().id,
+            PartitionIndex::new(0),
+        );
+        (
+            broker.node.log.partition(id).unwrap(),
+            broker.node.partitions.hub().counters.truncations.load(Ordering::Relaxed),
+        )
+    };
+    trio.wait("the log starts over", |trio| log(trio).1 > 0).await;
+    trio.wait("everything is copied", |trio| log(trio).0.flushed_end().get() == 4).await;
+    trio.until("in sync again", |partition| partition.isr.len() == 3).await;
+    let (copied, _) = log(&trio);
+    assert_eq!((copied.damage(), copied.log_start().get(), copied.log_end().get()), (vec![], 0, 4));
+    let (at, end) = (copied.log_start(), copied.log_end());
+    let read = tokio::task::spawn_blocking(move || copied.read(at, end, 1 << 30, true)).await.unwrap().unwrap();
+    assert_eq!(read.next, end, "every record can be read");
+    trio.stop().await;
+}
+
+/// Changes one byte in the only segment of the topic.
+fn flip(folder: &std::path::Path, at: u64) {
+    use std::io::{Read, Seek, SeekFrom, Write};
+    let mut segments: Vec<_> = walk(folder).filter(|path| path.to_string_lossy().contains(TOPIC)).collect();
+    segments.retain(|path| path.extension().is_some_and(|end| end == "log"));
+    let [segment] = segments.as_slice() else { panic!("{segments:?}") };
+    let mut file = std::fs::File::options().read(true).write(true).open(segment).unwrap();
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(&[byte[0] ^ 1]).unwrap();
+}
+
+fn walk(folder: &std::path::Path) -> Box<dyn Iterator<Item = std::path::PathBuf>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    Box::new(entries.flat_map(|path| if path.is_dir() { walk(&path) } else { Box::new(std::iter::once(path)) }))
+}

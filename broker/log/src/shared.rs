@@ -38,6 +38,9 @@ pub trait Observer: Send + Sync {
 
     /// The data directory takes no writes any more in this process.
     fn offline(&self, reason: &str);
+
+    /// Offsets of this partition turned out to be damaged, and are kept apart. Called with locks of the partition held.
+    fn damaged(&self, _partition: TopicPartition) {}
 }
 
 /// Nobody listens.

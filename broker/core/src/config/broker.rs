@@ -69,6 +69,8 @@ broker_keys! {
         "How the broker writes its own log: for people or for machines.";
     OTTLA_LOG_LEVEL "ottla.log.level" Kind::LogFilter, Some("info"), Now, PerBroker,
         "What the broker's own log holds: error, warn, info, debug or trace, or a filter per module.";
+    OTTLA_SCRUB_INTERVAL_MS "ottla.scrub.interval.ms" Kind::IntOr(-1, 1000, INT_MAX), Some("1209600000"), Now, ReadOnly,
+        "Within which time every record on disk is read and checked; -1 for never.";
     OTTLA_METRICS_PARTITIONS "ottla.metrics.partitions" Kind::OneOf(&["auto", "true", "false"]), Some("auto"), Now, ReadOnly,
         "Whether /metrics has series per partition; auto shows them up to 1,000 partitions.";
 

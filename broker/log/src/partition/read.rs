@@ -272,6 +272,7 @@ impl Partition {
             if !anew && let Err(error) = self.persist_record(&mut io) {
                 tracing::error!(folder = %self.place.folder, %error, "the damaged range could not be persisted");
             }
+            self.shared.observer.damaged(self.id());
         }
         Ok(())
     }

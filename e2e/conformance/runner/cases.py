@@ -216,6 +216,8 @@ def judge(step, fill, code, output):
     for pattern in step.get("never", []):
         if re.search(fill(pattern), output, re.MULTILINE):
             return f"something matches {fill(pattern)!r}"
-    if "exact" in step and sorted(output.splitlines()) != sorted(fill(step["exact"]).splitlines()):
+    # What librdkafka logs of connections that broke is no part of what a tool prints.
+    printed = [line for line in output.splitlines() if not re.match(r"%\d\|", line)]
+    if "exact" in step and sorted(printed) != sorted(fill(step["exact"]).splitlines()):
         return "not exactly what was wanted"
     return None

@@ -64,7 +64,7 @@ func tohex(data []byte) string {
 }
 
 func client(more ...kgo.Opt) *kgo.Client {
-	return must(kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(args["bootstrap"])}, more...)...))
+	return must(kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(strings.Split(args["bootstrap"], ",")...)}, more...)...))
 }
 
 func records() []*kgo.Record {
@@ -390,7 +390,7 @@ func admin() {
 	lag := must(admin.Lag(ctx, group))[group]
 	want(lag.Error() == nil && lag.Lag[topic][0].Lag == 3, "the lag is %v", lag.Lag)
 	must(admin.DeleteGroup(ctx, group))
-	want(len(must(admin.BrokerMetadata(ctx)).Brokers) == 1, "one broker")
+	want(len(must(admin.BrokerMetadata(ctx)).Brokers) > 0, "brokers")
 	must(admin.DeleteTopic(ctx, topic))
 	await("the topic is still there", func() bool { return !must(admin.ListTopics(ctx)).Has(topic) })
 }

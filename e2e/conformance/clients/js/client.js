@@ -11,7 +11,7 @@ const { ZstdCodec } = require('zstd-codec')
 const PATIENCE_MS = 120000
 const [word, ...pairs] = process.argv.slice(2)
 const args = Object.fromEntries(pairs.map(pair => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]))
-const kafka = new Kafka({ clientId: 'kafkajs', brokers: [args.bootstrap], logLevel: logLevel.NOTHING, retry: { retries: 8 } })
+const kafka = new Kafka({ clientId: 'kafkajs', brokers: args.bootstrap.split(','), logLevel: logLevel.NOTHING, retry: { retries: 8 } })
 
 const fail = what => {
   console.error(`kafkajs: ${what}`)
@@ -228,7 +228,7 @@ const admin = () => withAdmin(async client => {
   await member.leave()
   await client.deleteGroups([group])
   const cluster = await client.describeCluster()
-  want(cluster.brokers.length === 1 && cluster.clusterId, 'one broker and a cluster id')
+  want(cluster.brokers.length > 0 && cluster.clusterId, 'brokers and a cluster id')
   await client.deleteTopics({ topics: [topic] })
   await until('the topic is still there', async () => !(await client.listTopics()).includes(topic))
 })

@@ -43,10 +43,12 @@ def chosen(cases, options):
     return [case for case in cases if wanted(case)]
 
 
-def run_on(target, cases, scratch, say):
+def run_on(target, cases, scratch, say, stopping):
     """All cases on one target, one after another: what they measure is behaviour, and some change the whole broker."""
     outcomes = {}
     for number, case in enumerate(cases, 1):
+        if stopping.is_set():
+            break
         began = time.monotonic()
         problem = case.run(target, scratch / target.name / f"{number:03}", f"{target.name}-{number}")
         if problem is None and (gone := target.gone()):
@@ -73,7 +75,7 @@ def main():
     if options.slice and options.against is None:
         # Whoever kills brokers takes more time than a slice has.
         kinds.remove(Three)
-    lock = threading.Lock()
+    lock, stopping = threading.Lock(), threading.Event()
 
     def say(line):
         with lock:
@@ -88,9 +90,10 @@ def main():
         for kind in kinds:
             targets.append(kind(ROOT, scratch))
             say(f"{kind.name}: {targets[-1].version} at {targets[-1].bootstrap}")
-        runs = {t.name: pool.submit(run_on, t, cases, scratch, say) for t in targets}
+        runs = {t.name: pool.submit(run_on, t, cases, scratch, say, stopping) for t in targets}
         outcomes = {name: run.result() for name, run in runs.items()}
     finally:
+        stopping.set()
         # First the brokers: what still waits for one of them ends then as well.
         for target in targets:
             target.stop()

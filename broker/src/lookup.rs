@@ -41,41 +41,49 @@ impl Found {
     /// # Errors
     /// FENCED_LEADER_EPOCH for an older one, UNKNOWN_LEADER_EPOCH for a newer one.
     pub fn check_epoch(&self, known: i32) -> Result<(), ErrorCode> {
-        if known < 0 || known == self.leader_epoch.get() {
-            Ok(())
-        } else if known < self.leader_epoch.get() {
-            Err(ErrorCode::FENCED_LEADER_EPOCH)
-        } else {
-            Err(ErrorCode::UNKNOWN_LEADER_EPOCH)
-        }
+        check_epoch(self.leader_epoch, known)
     }
 }
 
-/// The partition `index` of the topic called `name`.
+fn check_epoch(current: LeaderEpoch, known: i32) -> Result<(), ErrorCode> {
+    if known < 0 || known == current.get() {
+        Ok(())
+    } else if known < current.get() {
+        Err(ErrorCode::FENCED_LEADER_EPOCH)
+    } else {
+        Err(ErrorCode::UNKNOWN_LEADER_EPOCH)
+    }
+}
+
+/// What a client says that knows of no leader epoch.
+pub const NO_EPOCH: i32 = -1;
+
+/// The partition `index` of the topic called `name`, for a client that knows the leader epoch `known`.
 ///
 /// # Errors
-/// UNKNOWN_TOPIC_OR_PARTITION, or NOT_LEADER_OR_FOLLOWER where another broker leads it.
-pub fn by_name(node: &Node, image: &Image, name: &str, index: i32) -> Result<Found, ErrorCode> {
+/// UNKNOWN_TOPIC_OR_PARTITION; NOT_LEADER_OR_FOLLOWER where another broker or nobody leads it, unless a replica here knows
+/// that the client's epoch is another one (as [`Found::check_epoch`]).
+pub fn by_name(node: &Node, image: &Image, name: &str, index: i32, known: i32) -> Result<Found, ErrorCode> {
     let topic = image.topic(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-    found(node, topic, index)
+    found(node, topic, index, known)
 }
 
 /// The partition `index` of the topic `id`.
 ///
 /// # Errors
 /// UNKNOWN_TOPIC_ID for an id that names no topic, otherwise as [`by_name`].
-pub fn by_id(node: &Node, image: &Image, id: TopicId, index: i32) -> Result<Found, ErrorCode> {
+pub fn by_id(node: &Node, image: &Image, id: TopicId, index: i32, known: i32) -> Result<Found, ErrorCode> {
     let topic = image.topic_by_id(id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
-    found(node, topic, index)
+    found(node, topic, index, known)
 }
 
-fn found(node: &Node, topic: &Arc<Topic>, index: i32) -> Result<Found, ErrorCode> {
+fn found(node: &Node, topic: &Arc<Topic>, index: i32, known: i32) -> Result<Found, ErrorCode> {
     let index = PartitionIndex::new(index);
     let partition = topic.partition(index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-    let Some(leader) = partition.leader else { return Err(ErrorCode::LEADER_NOT_AVAILABLE) };
-    if leader != node.id() {
-        return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
-    }
     let replica = node.partitions.get(TopicPartition::new(topic.id, index)).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
+    let Some(leader) = partition.leader.filter(|leader| *leader == node.id()) else {
+        check_epoch(partition.leader_epoch, known)?;
+        return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    };
     Ok(Found { topic: Arc::clone(topic), replica, leader, leader_epoch: partition.leader_epoch })
 }

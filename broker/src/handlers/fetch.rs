@@ -242,8 +242,8 @@ fn read_here(wanted: &[Wanted], found: &[Result<Found, ErrorCode>], bytes_max: u
 fn find(cx: &Cx, wanted: &Wanted) -> Result<Found, ErrorCode> {
     let image = cx.node.metadata.image();
     match &wanted.topic {
-        TopicRef::Name(name) => lookup::by_name(&cx.node, &image, name, wanted.partition),
-        TopicRef::Id(id) => lookup::by_id(&cx.node, &image, *id, wanted.partition),
+        TopicRef::Name(name) => lookup::by_name(&cx.node, &image, name, wanted.partition, wanted.current_leader_epoch),
+        TopicRef::Id(id) => lookup::by_id(&cx.node, &image, *id, wanted.partition, wanted.current_leader_epoch),
     }
 }
 

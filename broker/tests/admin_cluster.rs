@@ -10,6 +10,8 @@ mod trio;
 
 #[path = "admin_cluster/everywhere.rs"]
 mod everywhere;
+#[path = "admin_cluster/followers.rs"]
+mod followers;
 #[path = "admin_cluster/leaders.rs"]
 mod leaders;
 #[path = "admin_cluster/moves.rs"]

@@ -180,12 +180,20 @@ impl Config {
         usize::try_from(self.values.int(&broker::FETCH_MAX_BYTES)).unwrap_or(0)
     }
 
+    /// Whether `replica.selector.class` sends consumers to a replica of their own rack.
+    pub fn reads_by_rack(&self) -> bool {
+        self.values.text(&broker::REPLICA_SELECTOR_CLASS).is_some_and(|class| class.trim() == RACK_AWARE)
+    }
+
     /// `log.retention.check.interval.ms`
     pub fn retention_check_interval(&self) -> Duration {
         let ms = self.values.long(&broker::LOG_RETENTION_CHECK_INTERVAL_MS).and_then(|ms| u64::try_from(ms).ok());
         Duration::from_millis(ms.unwrap_or(300_000))
     }
 }
+
+/// The one selector of replicas that is understood, by the name of Kafka's class.
+const RACK_AWARE: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
 
 fn data_directory(values: &BrokerConfig) -> Result<PathBuf, ConfigError> {
     let several = values.text(&broker::LOG_DIRS).filter(|dirs| !dirs.trim().is_empty());

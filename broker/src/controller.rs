@@ -10,6 +10,7 @@ mod handle;
 mod io;
 mod ledger;
 mod link;
+mod people;
 mod producer_ids;
 mod questions;
 mod remote;
@@ -44,11 +45,11 @@ use crate::metadata::MetadataCell;
 use crate::partitions::Partitions;
 use crate::transport;
 
-pub use codes::{AlteredResource, alter_config_code, create_partitions_code, create_topic_code, delete_topic_code};
 pub use copies::{Copies, CopiesError};
 pub use handle::{Handle, explicit, fresh_topic_id};
 pub use ledger::Site;
 pub use link::GRPC;
+pub use people::{Refusal, WAIT_MAX, wait_of};
 pub use remote::{Initialized, Remote, cluster_of, initialize};
 pub use service::Shared;
 

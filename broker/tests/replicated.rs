@@ -7,102 +7,28 @@
 mod peer;
 #[path = "support/positions.rs"]
 mod positions;
+#[expect(dead_code, reason = "this file needs a part of it")]
+#[path = "support/trio.rs"]
+mod trio;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
+use ottla_broker::controller::WAIT_MAX;
 use ottla_broker::node::Running;
-use ottla_coordination::{Coordination, Embedded};
 use ottla_core::config::Alteration;
 use ottla_core::controller::{ConfigChange, ConfigTarget};
 use ottla_core::group::message::Fetch;
 use ottla_core::group::{Error, GroupId};
-use ottla_core::table::MemoryTable;
 use ottla_core::types::{BrokerId, PartitionIndex};
-use ottla_wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::messages::CreateTopicsRequest;
 use ottla_wire::messages::create_topics_request::CreatableTopic;
-use ottla_wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use ottla_wire::record::{BatchBuilder, Compression};
-use peer::{DEADLINE, Peer, address, configured, with};
+use peer::{DEADLINE, with};
+use trio::{Trio, batch, fetch, produce};
 
 const TOPIC: &str = "orders";
-const KEYS: &[(&str, &str)] = &[
-    ("cluster.id", "MkU3OEVBNTcwNTJENDM2Qg"),
-    ("ottla.grpc.listener", "127.0.0.1:0"),
-    ("min.insync.replicas", "2"),
-    ("default.replication.factor", "3"),
-    // The records' time is made up.
-    ("log.retention.ms", "-1"),
-];
-
-/// Three brokers; one that is stopped leaves a gap.
-struct Trio {
-    folder: tempfile::TempDir,
-    keys: Vec<(&'static str, &'static str)>,
-    brokers: [Option<Running>; 3],
-    coordination: Arc<dyn Coordination>,
-}
 
 impl Trio {
-    async fn start() -> Self {
-        Self::start_with(&[]).await
-    }
-
-    async fn start_with(more: &[(&'static str, &'static str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let coordination = Arc::new(Embedded::new(MemoryTable::default()).unwrap());
-        let keys = [KEYS, more].concat();
-        let mut trio = Self { folder, keys, brokers: [const { None }; 3], coordination };
-        for index in 0..3 {
-            trio.start_one(index).await;
-        }
-        trio
-    }
-
-    async fn start_one(&mut self, index: usize) {
-        let id = index.to_string();
-        let node = ("node.id", id.as_str());
-        let keys: Vec<(&str, &str)> = self.keys.iter().copied().chain([node]).collect();
-        let config = configured(&self.folder.path().join(&id), &keys);
-        let shared = Some(Arc::clone(&self.coordination));
-        let started = peer::soon("start", Running::start_beside(config, shared)).await;
-        self.brokers[index] = Some(started.unwrap());
-    }
-
-    async fn stop_one(&mut self, index: usize) {
-        let broker = self.brokers[index].take().unwrap();
-        peer::soon("stop", broker.stop()).await;
-    }
-
-    fn any(&self) -> &Running {
-        self.brokers.iter().flatten().next().unwrap()
-    }
-
-    async fn peer(&self, index: usize) -> Peer {
-        Peer::connect(address(self.brokers[index].as_ref().unwrap())).await
-    }
-
-    /// Waits until everybody sees what is wanted of the partition.
-    async fn until(&self, what: &str, wanted: impl Fn(&ottla_core::metadata::Partition) -> bool) {
-        let deadline = tokio::time::Instant::now() + DEADLINE;
-        loop {
-            let seen = |broker: &Running| {
-                let image = broker.node.metadata.image();
-                image.partition(TOPIC, PartitionIndex::new(0)).is_some_and(&wanted)
-            };
-            if self.brokers.iter().flatten().all(seen) {
-                return;
-            }
-            let image = self.any().node.metadata.image();
-            let now = image.partition(TOPIC, PartitionIndex::new(0));
-            assert!(tokio::time::Instant::now() < deadline, "{what}: {now:?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
     async fn wait(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         while !holds(self) {
@@ -117,13 +43,7 @@ impl Trio {
         self.wait("somebody is the controller", |trio| trio.brokers.iter().flatten().any(|one| is_controller(&one)))
             .await;
         let controller = self.brokers.iter().flatten().find(is_controller).unwrap();
-        assert_eq!(controller.node.controller.alter_configs(vec![change], false).await, [Ok(())]);
-    }
-
-    fn leader(&self) -> usize {
-        let image = self.any().node.metadata.image();
-        let leader = image.partition(TOPIC, PartitionIndex::new(0)).unwrap().leader.unwrap();
-        usize::try_from(leader.get()).unwrap()
+        assert_eq!(controller.node.controller.alter_configs(vec![change], false, WAIT_MAX).await, [Ok(())]);
     }
 
     async fn create(&self) {
@@ -136,14 +56,14 @@ impl Trio {
         });
         let answer = self.peer(0).await.ask(&request, 7).await;
         assert_eq!(answer.topics[0].error_code, 0, "{:?}", answer.topics[0].error_message);
-        self.until("created", |partition| partition.isr.len() == 3).await;
+        self.until(TOPIC, "created", |partition| partition.isr.len() == 3).await;
     }
 
     /// Produces until it is acknowledged, by whoever leads.
     async fn produce(&self, value: &str) {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         loop {
-            let answer = self.peer(self.leader()).await.ask(&produce(&batch(value)), 9).await;
+            let answer = self.peer(self.leader(TOPIC).unwrap()).await.ask(&produce(TOPIC, &batch(value)), 9).await;
             let code = answer.responses[0].partition_responses[0].error_code;
             if code == 0 {
                 return;
@@ -157,7 +77,7 @@ impl Trio {
     async fn watermark(&self) -> i64 {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         loop {
-            let answer = self.peer(self.leader()).await.ask(&fetch(), 12).await;
+            let answer = self.peer(self.leader(TOPIC).unwrap()).await.ask(&fetch(TOPIC, 0), 12).await;
             let partition = &answer.responses[0].partitions[0];
             if partition.error_code == 0 && partition.high_watermark >= 0 {
                 return partition.high_watermark;
@@ -199,31 +119,6 @@ impl Trio {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-
-    async fn stop(mut self) {
-        for broker in self.brokers.iter_mut().filter_map(Option::take) {
-            peer::soon("stop", broker.stop()).await;
-        }
-    }
-}
-
-fn batch(value: &str) -> Bytes {
-    let mut builder = BatchBuilder::new(Compression::None);
-    builder.append(1_000, None, Some(value.as_bytes()), &[]);
-    builder.build().unwrap()
-}
-
-fn produce(batch: &Bytes) -> ProduceRequest {
-    let data = PartitionProduceData { index: 0, records: Some(batch.clone()) };
-    let data = TopicProduceData { name: TOPIC.to_owned(), partition_data: vec![data], ..Default::default() };
-    ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![data], ..Default::default() }
-}
-
-fn fetch() -> FetchRequest {
-    let partition =
-        FetchPartition { current_leader_epoch: -1, partition_max_bytes: 1_000_000, ..FetchPartition::default() };
-    let topics = vec![FetchTopic { topic: TOPIC.to_owned(), partitions: vec![partition], ..FetchTopic::default() }];
-    FetchRequest { max_bytes: 1_000_000, session_epoch: -1, topics, ..FetchRequest::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,13 +139,13 @@ async fn leadership_moves_when_the_leader_stops_and_it_comes_back_in_sync() {
     trio.create().await;
     trio.produce("before").await;
     for round in 0..3 {
-        let leader = trio.leader();
+        let leader = trio.leader(TOPIC).unwrap();
         trio.stop_one(leader).await;
         let gone = BrokerId::new(i32::try_from(leader).unwrap());
-        trio.until("another leads", |partition| partition.leader.is_some_and(|leader| leader != gone)).await;
+        trio.until(TOPIC, "another leads", |partition| partition.leader.is_some_and(|leader| leader != gone)).await;
         trio.produce(&format!("while {round}")).await;
         trio.start_one(leader).await;
-        trio.until("in sync again", |partition| partition.isr.len() == 3).await;
+        trio.until(TOPIC, "in sync again", |partition| partition.isr.len() == 3).await;
     }
     trio.produce("after").await;
     assert_eq!(trio.watermark().await, 5);
@@ -297,7 +192,7 @@ async fn a_throttle_holds_back_whoever_is_far_behind_and_nobody_else() {
         (ConfigTarget::Topic(TOPIC.to_owned()), ConfigChange::Alter(changes))
     };
     trio.alter(change(Alteration::Set("*".to_owned()))).await;
-    let behind = (trio.leader() + 1) % 3;
+    let behind = (trio.leader(TOPIC).unwrap() + 1) % 3;
     trio.stop_one(behind).await;
     // More than any leader keeps in memory; both others are in sync, and take it at once.
     let value = "x".repeat(1_000_000);
@@ -308,10 +203,10 @@ async fn a_throttle_holds_back_whoever_is_far_behind_and_nobody_else() {
     let held = |broker: &Running| broker.node.partitions.hub().counters.throttled.load(Ordering::Relaxed) > 0;
     trio.wait("a push is held back", |trio| trio.brokers.iter().flatten().any(held)).await;
     let gone = BrokerId::new(i32::try_from(behind).unwrap());
-    trio.until("out of sync", |partition| !partition.isr.contains(&gone)).await;
+    trio.until(TOPIC, "out of sync", |partition| !partition.isr.contains(&gone)).await;
     trio.produce("meanwhile").await;
     trio.alter(change(Alteration::Delete)).await;
-    trio.until("in sync again", |partition| partition.isr.len() == 3).await;
+    trio.until(TOPIC, "in sync again", |partition| partition.isr.len() == 3).await;
     trio.stop().await;
 }
 
@@ -324,7 +219,7 @@ async fn a_damaged_log_is_found_without_a_reader_and_copied_anew() {
     for _ in 0..4 {
         trio.produce(&value).await;
     }
-    let follower = (trio.leader() + 1) % 3;
+    let follower = (trio.leader(TOPIC).unwrap() + 1) % 3;
     trio.stop_one(follower).await;
     let folder = trio.folder.path().join(follower.to_string());
     flip(&folder, 2_000_000);
@@ -342,7 +237,7 @@ async fn a_damaged_log_is_found_without_a_reader_and_copied_anew() {
     };
     trio.wait("the log starts over", |trio| log(trio).1 > 0).await;
     trio.wait("everything is copied", |trio| log(trio).0.flushed_end().get() == 4).await;
-    trio.until("in sync again", |partition| partition.isr.len() == 3).await;
+    trio.until(TOPIC, "in sync again", |partition| partition.isr.len() == 3).await;
     let (copied, _) = log(&trio);
     assert_eq!((copied.damage(), copied.log_start().get(), copied.log_end().get()), (vec![], 0, 4));
     let (at, end) = (copied.log_start(), copied.log_end());

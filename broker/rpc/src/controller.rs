@@ -4,6 +4,7 @@
 //! by the broker: signs of life, requests and their answers, and metadata in the order in which they were sent. Nothing
 //! is kept, repeated or acknowledged here; a stream that breaks has lost what was under way.
 
+mod admin;
 mod answer;
 pub mod client;
 mod codec;
@@ -69,7 +70,7 @@ pub enum Up {
     Ask {
         /// Numbers it on this stream.
         id: u64,
-        /// One of those that brokers have; any other is an [`EncodeError`].
+        /// What is asked.
         request: Request,
     },
     /// It stops, in good order.
@@ -113,7 +114,7 @@ pub enum Down {
     Answer {
         /// Which request.
         id: u64,
-        /// The answer to one of those that brokers have; any other is an [`EncodeError`].
+        /// What is answered.
         answer: Answer,
     },
 }

@@ -1,10 +1,13 @@
 //! From the controller's refusals to Kafka's error codes: one exhaustive match per operation.
 
-use ottla_core::controller::error::{AlterConfigError, CreatePartitionsError, CreateTopicError, DeleteTopicError};
+use ottla_core::controller::error::{
+    AlterConfigError, CreatePartitionsError, CreateTopicError, DeleteTopicError, ElectLeaderError, ReassignError,
+    UnregisterError,
+};
 use ottla_wire::ErrorCode;
 
 /// Why a topic was not created.
-pub fn create_topic_code(error: &CreateTopicError) -> ErrorCode {
+pub(super) fn create_topic_code(error: &CreateTopicError) -> ErrorCode {
     match error {
         CreateTopicError::Name(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
         CreateTopicError::Exists(_) => ErrorCode::TOPIC_ALREADY_EXISTS,
@@ -19,7 +22,7 @@ pub fn create_topic_code(error: &CreateTopicError) -> ErrorCode {
 }
 
 /// Why a topic was not deleted.
-pub fn delete_topic_code(error: &DeleteTopicError) -> ErrorCode {
+pub(super) fn delete_topic_code(error: &DeleteTopicError) -> ErrorCode {
     match error {
         DeleteTopicError::UnknownName(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         DeleteTopicError::UnknownId(_) => ErrorCode::UNKNOWN_TOPIC_ID,
@@ -30,7 +33,7 @@ pub fn delete_topic_code(error: &DeleteTopicError) -> ErrorCode {
 }
 
 /// Why a topic got no more partitions.
-pub fn create_partitions_code(error: &CreatePartitionsError) -> ErrorCode {
+pub(super) fn create_partitions_code(error: &CreatePartitionsError) -> ErrorCode {
     match error {
         CreatePartitionsError::UnknownName(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         CreatePartitionsError::Partitions(_) => ErrorCode::INVALID_PARTITIONS,
@@ -42,23 +45,44 @@ pub fn create_partitions_code(error: &CreatePartitionsError) -> ErrorCode {
     }
 }
 
-/// What kind of thing was altered: Kafka calls a bad config of a broker a bad request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AlteredResource {
-    /// A topic.
-    Topic,
-    /// One broker, or all.
-    Broker,
+/// Why a config of a topic, or of brokers, was not changed: Kafka calls a bad config of a broker a bad request.
+pub(super) fn alter_config_code(error: &AlterConfigError, of_topic: bool) -> ErrorCode {
+    match error {
+        AlterConfigError::UnknownName(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        AlterConfigError::Config(_) if of_topic => ErrorCode::INVALID_CONFIG,
+        AlterConfigError::Config(_) | AlterConfigError::Request(_) => ErrorCode::INVALID_REQUEST,
+        AlterConfigError::NotController(_) => ErrorCode::NOT_CONTROLLER,
+    }
 }
 
-/// Why a config was not changed.
-pub fn alter_config_code(error: &AlterConfigError, of: AlteredResource) -> ErrorCode {
-    match (error, of) {
-        (AlterConfigError::UnknownName(_), _) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-        (AlterConfigError::Config(_), AlteredResource::Topic) => ErrorCode::INVALID_CONFIG,
-        (AlterConfigError::Config(_), AlteredResource::Broker) | (AlterConfigError::Request(_), _) => {
-            ErrorCode::INVALID_REQUEST
-        }
-        (AlterConfigError::NotController(_), _) => ErrorCode::NOT_CONTROLLER,
+/// Why no leader was elected.
+pub(super) fn elect_leader_code(error: &ElectLeaderError) -> ErrorCode {
+    match error {
+        ElectLeaderError::Unknown => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ElectLeaderError::NotNeeded => ErrorCode::ELECTION_NOT_NEEDED,
+        ElectLeaderError::PreferredNotAvailable(_) => ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE,
+        ElectLeaderError::NobodyAvailable => ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE,
+        ElectLeaderError::NotController(_) => ErrorCode::NOT_CONTROLLER,
+    }
+}
+
+/// Why a partition does not move.
+pub(super) fn reassign_code(error: &ReassignError) -> ErrorCode {
+    match error {
+        ReassignError::Unknown => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ReassignError::NoneInProgress => ErrorCode::NO_REASSIGNMENT_IN_PROGRESS,
+        ReassignError::Assignment(_) | ReassignError::NobodyInSync => ErrorCode::INVALID_REPLICA_ASSIGNMENT,
+        ReassignError::ReplicationFactor { .. } => ErrorCode::INVALID_REPLICATION_FACTOR,
+        ReassignError::NotController(_) => ErrorCode::NOT_CONTROLLER,
+    }
+}
+
+/// Why a broker was not unregistered. Kafka unregisters one that lives or holds replicas too; for the refusal it has no code
+/// of its own, and the sentence of this one fits.
+pub(super) fn unregister_code(error: &UnregisterError) -> ErrorCode {
+    match error {
+        UnregisterError::Unknown(_) => ErrorCode::BROKER_ID_NOT_REGISTERED,
+        UnregisterError::Alive(_) | UnregisterError::HoldsReplicas { .. } => ErrorCode::POLICY_VIOLATION,
+        UnregisterError::NotController(_) => ErrorCode::NOT_CONTROLLER,
     }
 }

@@ -1,18 +1,15 @@
 //! Asking the controller.
 //!
-//! Every method returns when what it says is durable and in force here. While this process does not decide, everything
-//! is answered with `NotController`. Dropping a call half-way does not take back what was asked.
+//! Every method returns when what it says is durable and in force here. While nobody decides, everything is answered with
+//! `NotController`, at once; what people ask for waits (`people.rs`). Dropping a call half-way does not take back what was
+//! asked.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_core::config::{BrokerConfig, broker};
-use ottla_core::controller::error::{
-    AlterConfigError, CreatePartitionsError, CreateTopicError, DeleteTopicError, NotController, RegisterError,
-};
-use ottla_core::controller::{
-    Answer, ConfigChange, ConfigTarget, Growth, NewTopic, ProducerIdBlock, Registered, Registration, Request, TopicRef,
-};
+use ottla_core::controller::error::{CreateTopicError, NotController, RegisterError};
+use ottla_core::controller::{Answer, NewTopic, ProducerIdBlock, Registered, Registration, Request};
 use ottla_core::metadata::{ExplicitConfig, Topic};
 use ottla_core::types::{BrokerId, Incarnation, ProducerId, TopicId};
 use ottla_wire::ErrorCode;
@@ -68,53 +65,20 @@ impl Handle {
         let ask = Ask { request, reply };
         let here = self.stage.borrow().is_leading();
         match &self.link {
-            // What people ask for is for whoever decides: their tools look for that broker.
-            Some(_) if !here && !is_of_brokers(&ask.request) => return None,
             Some(link) if !here => link.send(ask).await.ok()?,
             Some(_) | None => self.shell.send(Input::Ask(Box::new(ask))).await.ok()?,
         }
         answer.await.ok()
     }
 
+    /// Whether another broker may decide.
+    pub(super) fn is_linked(&self) -> bool {
+        self.link.is_some()
+    }
+
     /// Whether this process decides.
     pub fn is_controller(&self) -> bool {
         self.stage.borrow().is_leading()
-    }
-
-    /// Creates topics; answers in their order.
-    pub async fn create_topics(
-        &self,
-        topics: Vec<NewTopic>,
-        validate_only: bool,
-    ) -> Vec<Result<Arc<Topic>, CreateTopicError>> {
-        let count = topics.len();
-        ask!(self, CreateTopics, Request::CreateTopics { topics, validate_only }, each(count))
-    }
-
-    /// Deletes topics; answers in their order, with name and id.
-    pub async fn delete_topics(&self, topics: Vec<TopicRef>) -> Vec<Result<(String, TopicId), DeleteTopicError>> {
-        let count = topics.len();
-        ask!(self, DeleteTopics, Request::DeleteTopics { topics }, each(count))
-    }
-
-    /// Adds partitions; answers in order of topics.
-    pub async fn create_partitions(
-        &self,
-        topics: Vec<Growth>,
-        validate_only: bool,
-    ) -> Vec<Result<(), CreatePartitionsError>> {
-        let count = topics.len();
-        ask!(self, CreatePartitions, Request::CreatePartitions { topics, validate_only }, each(count))
-    }
-
-    /// Changes configs; answers in order of resources.
-    pub async fn alter_configs(
-        &self,
-        resources: Vec<(ConfigTarget, ConfigChange)>,
-        validate_only: bool,
-    ) -> Vec<Result<(), AlterConfigError>> {
-        let count = resources.len();
-        ask!(self, AlterConfigs, Request::AlterConfigs { resources, validate_only }, each(count))
     }
 
     /// A block of producer ids that nobody else is given.
@@ -145,7 +109,8 @@ impl Handle {
         // Who names a topic twice means it once.
         let names: BTreeSet<String> = names.into_iter().collect();
         let topics = names.iter().map(|name| self.on_demand(name)).collect();
-        let results = self.create_topics(topics, false).await;
+        let request = Request::CreateTopics { topics, validate_only: false };
+        let results = ask!(self, CreateTopics, request, each(names.len()));
         let failed = |(name, result): (String, Result<Arc<Topic>, CreateTopicError>)| match result {
             Ok(_) | Err(CreateTopicError::Exists(_)) => None,
             // Whoever asks again in a moment may find it.
@@ -192,29 +157,6 @@ impl Handle {
 
     pub(super) async fn admit(&self, broker: BrokerId, incarnation: Incarnation) -> Result<(), RegisterError> {
         ask!(self, Admit, Request::Admit { broker, incarnation }, Err(NotController.into()))
-    }
-}
-
-/// Whether it is one of those that brokers ask each other's controller.
-fn is_of_brokers(request: &Request) -> bool {
-    match request {
-        Request::Register(_)
-        | Request::Admit { .. }
-        | Request::ReplicasDeleted { .. }
-        | Request::AlterPartitions { .. }
-        | Request::HandOver { .. }
-        | Request::RenewTerms { .. }
-        | Request::ReplicasLost { .. }
-        | Request::PrepareStop { .. }
-        | Request::AllocateProducerIds
-        | Request::CreateTopics { .. } => true,
-        Request::DeleteTopics { .. }
-        | Request::CreatePartitions { .. }
-        | Request::AlterConfigs { .. }
-        | Request::ElectLeaders { .. }
-        | Request::Reassign { .. }
-        | Request::ListReassignments { .. }
-        | Request::Unregister { .. } => false,
     }
 }
 

@@ -244,6 +244,8 @@ impl Link {
                 }
                 _ = beats.tick() => {
                     let now = self.clock.monotonic();
+                    // Whoever has waited long enough has gone.
+                    waiting.retain(|_, reply| !reply.is_closed());
                     if self.stage.borrow().is_leading() || now.saturating_duration_since(answered_at) > SILENCE_MAX {
                         return;
                     }

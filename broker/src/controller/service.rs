@@ -138,10 +138,7 @@ impl Service {
                     // What it rests on has been published before, and goes first.
                     let now = stage.borrow_and_update().clone();
                     self.on_stage(line, now).await?;
-                    match answer {
-                        Some(answer) => line.send(Down::Answer { id, answer }).await?,
-                        None => return Err(Over),
-                    }
+                    line.send_answer(id, answer.ok_or(Over)?).await?;
                 }
             }
         }
@@ -213,6 +210,16 @@ impl Service {
 impl Line {
     async fn send(&mut self, down: Down) -> Result<(), Over> {
         self.downs.send(down).await.map_err(|_| Over)
+    }
+
+    /// An answer that is too long would end the stream. Whoever waits for it is told that its time is over.
+    async fn send_answer(&mut self, id: u64, answer: Answer) -> Result<(), Over> {
+        let down = Down::Answer { id, answer };
+        if let Err(error) = down.encode() {
+            tracing::error!(broker = %self.broker, %error, "an answer cannot be sent; ask for less at once");
+            return Ok(());
+        }
+        self.send(down).await
     }
 
     async fn send_documents(&mut self, published: &Published) -> Result<(), Over> {

@@ -17,6 +17,8 @@ use super::*;
 
 const CLUSTER: ClusterId = ClusterId::from_bytes([5; 16]);
 const ME: BrokerId = BrokerId::new(1);
+/// How long a request waits for whoever decides.
+const WAIT: Duration = Duration::from_secs(10);
 
 /// Remembers the images that came into force.
 #[derive(Clone, Default)]
@@ -106,7 +108,7 @@ fn named(name: &str) -> NewTopic {
 async fn what_is_answered_is_in_force_and_there_after_a_restart() {
     let ground = Ground::new(memory());
     let broker = ground.start().await.expect("starts");
-    let created = broker.handle.create_topics(vec![named("a"), named("b b")], false).await;
+    let created = broker.handle.create_topics(vec![named("a"), named("b b")], false, WAIT).await;
     assert!(created[0].is_ok() && created[1].is_err());
     let image = broker.seen.newest();
     assert_eq!(image.topic("a").expect("in force").partitions[0].leader, Some(ME));
@@ -164,7 +166,8 @@ async fn what_cannot_be_copied_is_not_acted_on() {
     let image = broker.seen.newest();
     ground.disk.fail_after(1);
     let topics = vec![named("a")];
-    let asked = tokio::time::timeout(Duration::from_millis(500), broker.handle.create_topics(topics, false)).await;
+    let asked =
+        tokio::time::timeout(Duration::from_millis(500), broker.handle.create_topics(topics, false, WAIT)).await;
     assert!(!matches!(asked.as_deref(), Ok([Ok(_)])), "nobody is told that it exists");
     assert_eq!(*broker.seen.newest(), *image, "and nothing is served");
     broker.stop().await;
@@ -174,16 +177,16 @@ async fn what_cannot_be_copied_is_not_acted_on() {
 async fn a_deleted_topic_s_tombstone_goes_when_nothing_is_left() {
     let ground = Ground::new(memory());
     let broker = ground.start().await.expect("starts");
-    let id = broker.handle.create_topics(vec![named("a")], false).await[0].as_ref().expect("created").id;
-    let deleted = broker.handle.delete_topics(vec![TopicRef::Id(id)]).await;
+    let id = broker.handle.create_topics(vec![named("a")], false, WAIT).await[0].as_ref().expect("created").id;
+    let deleted = broker.handle.delete_topics(vec![TopicRef::Id(id)], WAIT).await;
     assert_eq!(deleted, [Ok(("a".to_owned(), id))]);
     // Another change is written after the tombstone was reported gone.
-    broker.handle.create_topics(vec![named("b")], false).await;
+    broker.handle.create_topics(vec![named("b")], false, WAIT).await;
     let had_tombstone = |image: &Arc<Image>| image.tombstones().contains_key(&id);
     assert!(broker.seen.0.lock().expect("no panic").iter().any(had_tombstone));
     while had_tombstone(&broker.seen.newest()) {
-        broker.handle.create_topics(vec![named("c")], false).await;
-        broker.handle.delete_topics(vec![TopicRef::Name("c".to_owned())]).await;
+        broker.handle.create_topics(vec![named("c")], false, WAIT).await;
+        broker.handle.delete_topics(vec![TopicRef::Name("c".to_owned())], WAIT).await;
     }
     broker.stop().await;
 }
@@ -234,11 +237,11 @@ async fn in_a_storm_what_is_answered_stays() {
     let mut made: BTreeMap<String, TopicId> = BTreeMap::new();
     for round in 0..20 {
         let name = format!("t{round}");
-        if let Ok(topic) = &broker.handle.create_topics(vec![named(&name)], false).await[0] {
+        if let Ok(topic) = &broker.handle.create_topics(vec![named(&name)], false, WAIT).await[0] {
             made.insert(name.clone(), topic.id);
         }
         let change = ConfigChange::Replace([("retention.ms".to_owned(), round.to_string())].into());
-        broker.handle.alter_configs(vec![(ConfigTarget::Topic(name), change)], false).await;
+        broker.handle.alter_configs(vec![(ConfigTarget::Topic(name), change)], false, WAIT).await;
     }
     store.set_faults(Faults::default());
     broker.stop().await;
@@ -263,7 +266,7 @@ async fn two_brokers_on_one_store_never_both_lead() {
     };
     let second = tokio::spawn(async move { other.start().await.map(|broker| broker.handle) });
     for round in 0..20 {
-        assert!(first.handle.create_topics(vec![named(&format!("t{round}"))], false).await[0].is_ok());
+        assert!(first.handle.create_topics(vec![named(&format!("t{round}"))], false, WAIT).await[0].is_ok());
     }
     assert!(!second.is_finished());
     second.abort();

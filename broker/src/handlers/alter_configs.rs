@@ -7,8 +7,8 @@ use ottla_wire::messages::alter_configs_request::AlterConfigsResource;
 use ottla_wire::messages::alter_configs_response::AlterConfigsResourceResponse;
 use ottla_wire::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use super::alteration::{self, Outcome, Refused};
-use crate::controller::explicit;
+use super::alteration::{self, Outcome};
+use crate::controller::{Refusal, explicit};
 use crate::server::dispatch::Cx;
 
 /// Has the controller replace configs, and answers in the order of the request.
@@ -26,13 +26,13 @@ pub async fn handle(cx: &Cx, request: AlterConfigsRequest) -> AlterConfigsRespon
     AlterConfigsResponse { responses: responses.into_iter().map(answered).collect(), ..Default::default() }
 }
 
-fn read(resource: AlterConfigsResource) -> Result<(ConfigTarget, ConfigChange), Refused> {
+fn read(resource: AlterConfigsResource) -> Result<(ConfigTarget, ConfigChange), Refusal> {
     let target = alteration::target(resource.resource_type, &resource.resource_name)?;
     let mut all = Vec::with_capacity(resource.configs.len());
     for entry in resource.configs {
-        let value = entry.value.ok_or_else(|| Refused::null(&entry.name))?;
+        let value = entry.value.ok_or_else(|| alteration::null(&entry.name))?;
         if all.iter().any(|(name, _)| *name == entry.name) {
-            return Err(Refused::request(format!("configuration {} appears more than once", entry.name)));
+            return Err(alteration::refused(format!("configuration {} appears more than once", entry.name)));
         }
         all.push((entry.name, value));
     }

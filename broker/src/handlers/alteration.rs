@@ -4,26 +4,17 @@ use ottla_core::controller::{ConfigChange, ConfigTarget};
 use ottla_wire::ErrorCode;
 
 use super::config_resource::{BrokerTarget, Kind};
-use crate::controller::{AlteredResource, alter_config_code};
+use crate::controller::{Refusal, WAIT_MAX};
 use crate::server::dispatch::Cx;
 
-/// A resource that cannot be altered, before the controller was asked.
-#[derive(Debug)]
-pub struct Refused {
-    error: ErrorCode,
-    message: String,
+/// A request that contradicts itself, or asks for what there is not.
+pub fn refused(message: impl Into<String>) -> Refusal {
+    Refusal { code: ErrorCode::INVALID_REQUEST, message: message.into() }
 }
 
-impl Refused {
-    /// The request contradicts itself, or asks for what there is not.
-    pub fn request(message: impl Into<String>) -> Self {
-        Self { error: ErrorCode::INVALID_REQUEST, message: message.into() }
-    }
-
-    /// Null where a value is needed.
-    pub fn null(key: &str) -> Self {
-        Self::request(format!("null is no value for configuration {key}"))
-    }
+/// Null where a value is needed.
+pub fn null(key: &str) -> Refusal {
+    refused(format!("null is no value for configuration {key}"))
 }
 
 /// What became of one resource.
@@ -42,21 +33,21 @@ pub struct Outcome {
 /// What a resource of the request means.
 ///
 /// # Errors
-/// [`Refused`] for a kind whose configs are not kept, and for a broker that is none.
-pub fn target(resource_type: i8, name: &str) -> Result<ConfigTarget, Refused> {
+/// [`Refusal`] for a kind whose configs are not kept, and for a broker that is none.
+pub fn target(resource_type: i8, name: &str) -> Result<ConfigTarget, Refusal> {
     match Kind::read(resource_type) {
         Some(Kind::Topic) => Ok(ConfigTarget::Topic(name.to_owned())),
         Some(Kind::Broker) => match BrokerTarget::read(name) {
             Some(BrokerTarget::One(id)) => Ok(ConfigTarget::Broker(id)),
             Some(BrokerTarget::All) => Ok(ConfigTarget::AllBrokers),
-            None => Err(Refused::request(format!("{name:?} is no broker id, and an empty name is all brokers"))),
+            None => Err(refused(format!("{name:?} is no broker id, and an empty name is all brokers"))),
         },
-        None => Err(Refused::request(format!("configs of resource type {resource_type} cannot be altered"))),
+        None => Err(refused(format!("configs of resource type {resource_type} cannot be altered"))),
     }
 }
 
 /// A resource of the request: its number, its name, and what it came to.
-pub type Resource = (i8, String, Result<(ConfigTarget, ConfigChange), Refused>);
+pub type Resource = (i8, String, Result<(ConfigTarget, ConfigChange), Refusal>);
 
 /// Has the controller alter what could be read; answers in the order of `resources`.
 pub async fn alter(cx: &Cx, resources: Vec<Resource>, validate_only: bool) -> Vec<Outcome> {
@@ -70,18 +61,15 @@ pub async fn alter(cx: &Cx, resources: Vec<Resource>, validate_only: bool) -> Ve
                 changes.push(change);
                 (ErrorCode::NONE, None)
             }
-            Err(refused) => (refused.error, Some(refused.message)),
+            Err(refusal) => (refusal.code, Some(refusal.message)),
         };
         outcomes.push(Outcome { resource_type, resource_name, error, message });
     }
-    let results = cx.node.controller.alter_configs(changes, validate_only).await;
+    let results = cx.node.controller.alter_configs(changes, validate_only, WAIT_MAX).await;
     for (index, result) in asked.into_iter().zip(results) {
         let outcome = &mut outcomes[index];
-        if let Err(error) = result {
-            let topic = outcome.resource_type == Kind::TOPIC;
-            let of = if topic { AlteredResource::Topic } else { AlteredResource::Broker };
-            outcome.error = alter_config_code(&error, of);
-            outcome.message = Some(error.to_string());
+        if let Err(refusal) = result {
+            (outcome.error, outcome.message) = (refusal.code, Some(refusal.message));
         }
     }
     outcomes

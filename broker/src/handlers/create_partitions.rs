@@ -9,18 +9,19 @@ use ottla_wire::messages::create_partitions_request::CreatePartitionsTopic;
 use ottla_wire::messages::create_partitions_response::CreatePartitionsTopicResult;
 use ottla_wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 
-use crate::controller::create_partitions_code;
+use crate::controller::{Refusal, wait_of};
 use crate::server::dispatch::Cx;
 
 /// Has the controller add partitions, and answers in the order of the request.
 pub async fn handle(cx: &Cx, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
     let topics = request.topics.into_iter().map(read).collect();
-    let results = cx.node.controller.create_partitions(topics, request.validate_only).await;
-    let answered = |(name, result)| {
+    let wait = wait_of(request.timeout_ms);
+    let results = cx.node.controller.create_partitions(topics, request.validate_only, wait).await;
+    let answered = |(name, result): (String, Result<(), Refusal>)| {
         let (error_code, error_message) = match result {
             Ok(()) => (ErrorCode::NONE, None),
-            Err(error) => (create_partitions_code(&error), Some(error.to_string())),
+            Err(refusal) => (refusal.code, Some(refusal.message)),
         };
         CreatePartitionsTopicResult { name, error_code: error_code.code(), error_message }
     };

@@ -1,13 +1,12 @@
 //! CreateTopics, versions 2 to 7.
 //!
 //! Versions: 5 the effective configs in the answer, 7 topic ids. Partitions and replicas of −1 mean the broker's
-//! defaults in every version. The timeout is not used: the answer comes when the topic is durable and served.
+//! defaults in every version. The answer comes when the topic is durable and served here, or when the request's time is over.
 
 use std::sync::Arc;
 
 use ottla_core::config::BrokerConfig;
 use ottla_core::controller::NewTopic;
-use ottla_core::controller::error::CreateTopicError;
 use ottla_core::metadata::Topic;
 use ottla_core::types::{BrokerId, PartitionIndex};
 use ottla_wire::ErrorCode;
@@ -16,7 +15,7 @@ use ottla_wire::messages::create_topics_response::{CreatableTopicConfigs, Creata
 use ottla_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
 
 use super::describe_configs;
-use crate::controller::{create_topic_code, explicit, fresh_topic_id};
+use crate::controller::{Refusal, explicit, fresh_topic_id, wait_of};
 use crate::server::dispatch::Cx;
 
 /// Has the controller create what is well-formed, and answers in the order of the request.
@@ -31,7 +30,8 @@ pub async fn handle(cx: &Cx, request: CreateTopicsRequest) -> CreateTopicsRespon
         }
     }
     let broker = cx.node.metadata.config();
-    let created = cx.node.controller.create_topics(wanted, request.validate_only).await;
+    let wait = wait_of(request.timeout_ms);
+    let created = cx.node.controller.create_topics(wanted, request.validate_only, wait).await;
     let mut created = created.into_iter();
     let mut refused = refused.into_iter().peekable();
     let mut topics = Vec::with_capacity(names.len());
@@ -80,14 +80,10 @@ fn failed(name: String, code: ErrorCode, message: String) -> CreatableTopicResul
     }
 }
 
-fn answered(
-    name: String,
-    result: Option<Result<Arc<Topic>, CreateTopicError>>,
-    broker: &BrokerConfig,
-) -> CreatableTopicResult {
+fn answered(name: String, result: Option<Result<Arc<Topic>, Refusal>>, broker: &BrokerConfig) -> CreatableTopicResult {
     let topic = match result {
         Some(Ok(topic)) => topic,
-        Some(Err(error)) => return failed(name, create_topic_code(&error), error.to_string()),
+        Some(Err(refusal)) => return failed(name, refusal.code, refusal.message),
         None => return failed(name, ErrorCode::UNKNOWN_SERVER_ERROR, "the controller did not answer".to_owned()),
     };
     let configs = describe_configs::topic_entries(&topic.config, broker, None).map(|entry| CreatableTopicConfigs {

@@ -21,7 +21,7 @@ pub async fn handle(cx: &Cx, request: DeleteRecordsRequest) -> DeleteRecordsResp
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in topic.partitions {
-            let found = lookup::by_name(&cx.node, &image, &topic.name, wanted.partition_index);
+            let found = lookup::by_name(&cx.node, &image, &topic.name, wanted.partition_index, lookup::NO_EPOCH);
             let moved = match found {
                 Ok(found) => move_start(cx, &found, wanted.offset).await,
                 Err(error) => Err(error),

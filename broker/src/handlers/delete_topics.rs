@@ -4,14 +4,13 @@
 //! after the answer; the name is free at once.
 
 use ottla_core::controller::TopicRef;
-use ottla_core::controller::error::DeleteTopicError;
 use ottla_core::types::TopicId;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::delete_topics_request::DeleteTopicState;
 use ottla_wire::messages::delete_topics_response::DeletableTopicResult;
 use ottla_wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 
-use crate::controller::delete_topic_code;
+use crate::controller::{Refusal, wait_of};
 use crate::server::dispatch::Cx;
 
 /// Has the controller delete what is named, and answers in the order of the request.
@@ -41,7 +40,7 @@ pub async fn handle(cx: &Cx, request: DeleteTopicsRequest) -> DeleteTopicsRespon
         }
         responses.push(response);
     }
-    let results = cx.node.controller.delete_topics(refs).await;
+    let results = cx.node.controller.delete_topics(refs, wait_of(request.timeout_ms)).await;
     for (index, result) in asked.into_iter().zip(results) {
         answer(&mut responses[index], result);
     }
@@ -53,15 +52,15 @@ fn refuse(response: &mut DeletableTopicResult, message: &str) {
     response.error_message = Some(message.to_owned());
 }
 
-fn answer(response: &mut DeletableTopicResult, result: Result<(String, TopicId), DeleteTopicError>) {
+fn answer(response: &mut DeletableTopicResult, result: Result<(String, TopicId), Refusal>) {
     match result {
         Ok((name, id)) => {
             response.name = Some(name);
             response.topic_id = id.to_bytes();
         }
-        Err(error) => {
-            response.error_code = delete_topic_code(&error).code();
-            response.error_message = Some(error.to_string());
+        Err(refusal) => {
+            response.error_code = refusal.code.code();
+            response.error_message = Some(refusal.message);
         }
     }
 }

@@ -13,7 +13,13 @@ pub async fn handle(cx: &Cx, request: DescribeProducersRequest) -> DescribeProdu
         .topics
         .into_iter()
         .map(|topic| {
-            let one = |partition_index: i32| match lookup::by_name(&cx.node, &image, &topic.name, partition_index) {
+            let one = |partition_index: i32| match lookup::by_name(
+                &cx.node,
+                &image,
+                &topic.name,
+                partition_index,
+                lookup::NO_EPOCH,
+            ) {
                 Ok(found) => PartitionResponse {
                     partition_index,
                     active_producers: found.replica.log.producers().into_iter().map(described).collect(),

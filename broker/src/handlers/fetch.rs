@@ -1,10 +1,10 @@
 //! Fetch, versions 4 to 18: records from where the client stands, at once or when enough have come.
 //!
-//! Versions: 7 fetch sessions (KIP-227), 9 leader epochs (KIP-320), 11 racks (KIP-392; there is one replica to read
-//! from), 12 truncation detection, 13 topic ids (KIP-516), 15 and up fields between brokers that clients leave alone.
+//! Versions: 7 fetch sessions (KIP-227), 9 leader epochs (KIP-320), 11 racks and reading from followers (KIP-392), 12 truncation detection, 13 topic ids (KIP-516), 15 and up fields between brokers that clients leave alone.
 //! Owns size limits, long polls and what an incremental answer leaves out. Must never copy records, nor answer bytes
 //! at or past the high watermark (R10).
 
+mod nearest;
 mod session;
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ottla_core::limits;
 use ottla_core::metadata::Image;
-use ottla_core::types::{LeaderEpoch, Offset};
+use ottla_core::types::{BrokerId, LeaderEpoch, Offset};
 use ottla_log::partition::ReadError;
 use ottla_wire::ErrorCode;
 use ottla_wire::fetch::{
@@ -20,6 +20,7 @@ use ottla_wire::fetch::{
 };
 use parking_lot::Mutex;
 
+use nearest::Nearest;
 pub use session::Sessions;
 use session::{Plan, TopicRef, Wanted};
 
@@ -45,19 +46,44 @@ struct Outcome {
     log_start: i64,
     diverging: Option<(LeaderEpoch, Offset)>,
     leader: Option<(i32, i32)>,
+    /// Who had better be asked.
+    preferred: Option<BrokerId>,
     chunks: Vec<bytes::Bytes>,
     bytes: usize,
 }
 
 impl Outcome {
     fn failed(error: ErrorCode) -> Self {
-        Self { error, high_watermark: -1, log_start: -1, diverging: None, leader: None, chunks: Vec::new(), bytes: 0 }
+        Self {
+            error,
+            high_watermark: -1,
+            log_start: -1,
+            diverging: None,
+            leader: None,
+            preferred: None,
+            chunks: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// Whether an answer must leave at once on account of this partition.
     fn is_urgent(&self) -> bool {
-        self.error != ErrorCode::NONE || self.diverging.is_some()
+        self.error != ErrorCode::NONE || self.diverging.is_some() || self.preferred.is_some()
     }
+}
+
+/// What a request comes to, its session considered.
+#[derive(Clone)]
+struct Asked {
+    wanted: Vec<Wanted>,
+    /// How the client is sent to a replica near it, if it is.
+    nearest: Option<Nearest>,
+}
+
+/// A partition that can be read here, and who had better be asked.
+struct Place {
+    found: Found,
+    preferred: Option<BrokerId>,
 }
 
 /// Serves the request whole.
@@ -70,6 +96,7 @@ pub async fn handle(cx: &Cx, request: FetchRequest) -> Result<Answer, Close> {
         ((request.session_id, request.session_epoch), request.max_wait_ms, request.min_bytes);
     let committed_only = request.isolation_level == 1;
     let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(ANSWER_BYTES_MAX);
+    let nearest = Nearest::of(cx, &request.rack_id);
     let (wanted, forgotten) = wanted(request, by_id);
     let sessions = &cx.node.fetch_sessions;
     let plan = match sessions.plan(cx.node.clock.monotonic(), ids, by_id, wanted, &forgotten) {
@@ -87,9 +114,9 @@ pub async fn handle(cx: &Cx, request: FetchRequest) -> Result<Answer, Close> {
             (id, wanted, Some((session, true)))
         }
     };
-    let wanted = Arc::new(wanted);
-    let Paid { outcomes, charge, .. } = gather(cx, &wanted, bytes_max, min_bytes, max_wait).await;
-    let wanted = Arc::unwrap_or_clone(wanted);
+    let asked = Arc::new(Asked { wanted, nearest });
+    let Paid { outcomes, charge, .. } = gather(cx, &asked, bytes_max, min_bytes, max_wait).await;
+    let wanted = Arc::unwrap_or_clone(asked).wanted;
     let answered = match session {
         None => (0..wanted.len()).collect(),
         Some((session, incremental)) => remember(&session, &wanted, &outcomes, incremental),
@@ -154,20 +181,20 @@ fn bytes_of(outcomes: &[Outcome]) -> usize {
 }
 
 /// Reads, and reads once more after waiting if the first time there was too little. Holds nothing while it waits.
-async fn gather(cx: &Cx, wanted: &Arc<Vec<Wanted>>, bytes_max: usize, min_bytes: i32, max_wait_ms: i32) -> Paid {
+async fn gather(cx: &Cx, asked: &Arc<Asked>, bytes_max: usize, min_bytes: i32, max_wait_ms: i32) -> Paid {
     let max_wait = Duration::from_millis(u64::try_from(max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     let min_bytes = usize::try_from(min_bytes).unwrap_or(0).min(bytes_max);
     let deadline = tokio::time::Instant::from_std(cx.node.clock.monotonic() + max_wait);
-    let paid = read_paid(cx, wanted, bytes_max).await;
-    if max_wait.is_zero() || paid.is_enough(bytes_max, min_bytes) || wanted.is_empty() && min_bytes == 0 {
+    let paid = read_paid(cx, asked, bytes_max).await;
+    if max_wait.is_zero() || paid.is_enough(bytes_max, min_bytes) || asked.wanted.is_empty() && min_bytes == 0 {
         return paid;
     }
     drop(paid);
     // Registered before looking again: what comes in between is counted.
     let wait = FetchWait::new(i64::try_from(min_bytes).unwrap_or(i64::MAX));
-    let _waiting = register(cx, wanted, &wait);
+    let _waiting = register(cx, asked, &wait);
     loop {
-        let paid = read_paid(cx, wanted, bytes_max).await;
+        let paid = read_paid(cx, asked, bytes_max).await;
         if paid.is_enough(bytes_max, min_bytes) {
             return paid;
         }
@@ -178,40 +205,44 @@ async fn gather(cx: &Cx, wanted: &Arc<Vec<Wanted>>, bytes_max: usize, min_bytes:
             () = cx.node.shutdown.cancelled() => false,
         };
         if !woken {
-            return read_paid(cx, wanted, bytes_max).await;
+            return read_paid(cx, asked, bytes_max).await;
         }
     }
 }
 
 /// Reads as much as memory allows. The first batch comes whole, however large, and is paid for like everything else:
 /// where there is no room for it, it is let go, waited for, and read again.
-async fn read_paid(cx: &Cx, wanted: &Arc<Vec<Wanted>>, bytes_max: usize) -> Paid {
+async fn read_paid(cx: &Cx, asked: &Arc<Asked>, bytes_max: usize) -> Paid {
     let mut charge = cx.node.fetch_budget.charge();
     let limit = charge.grow_share(bytes_max).await;
-    let mut outcomes = read_all(cx, wanted, limit).await;
+    let mut outcomes = read_all(cx, asked, limit).await;
     let read = bytes_of(&outcomes);
     if read > charge.held() && !charge.try_grow(read - charge.held()) {
         drop((outcomes, charge));
         charge = cx.node.fetch_budget.charge();
         charge.grow(read).await;
-        outcomes = read_all(cx, wanted, limit.min(read)).await;
+        outcomes = read_all(cx, asked, limit.min(read)).await;
     }
     charge.release(charge.held().saturating_sub(bytes_of(&outcomes)));
     Paid { outcomes, charge, limit }
 }
 
-fn register(cx: &Cx, wanted: &[Wanted], wait: &Arc<FetchWait>) -> Vec<Waiting> {
-    wanted.iter().filter_map(|wanted| find(cx, wanted).ok()).map(|found| found.replica.wait(wait)).collect()
+fn register(cx: &Cx, asked: &Asked, wait: &Arc<FetchWait>) -> Vec<Waiting> {
+    let places = asked.wanted.iter().filter_map(|wanted| find(cx, asked, wanted).ok());
+    places.map(|place| place.found.replica.wait(wait)).collect()
 }
 
 /// Reads every partition: here if all of it is in memory, else where a disk may be waited for.
-async fn read_all(cx: &Cx, wanted: &Arc<Vec<Wanted>>, bytes_max: usize) -> Vec<Outcome> {
-    let found: Vec<_> = wanted.iter().map(|wanted| find(cx, wanted)).collect();
-    if !wanted.iter().zip(&found).any(|(wanted, found)| found.as_ref().is_ok_and(|found| is_cold(found, wanted))) {
-        return read_here(wanted, &found, bytes_max);
+async fn read_all(cx: &Cx, asked: &Arc<Asked>, bytes_max: usize) -> Vec<Outcome> {
+    let places: Vec<_> = asked.wanted.iter().map(|wanted| find(cx, asked, wanted)).collect();
+    let cold = |(wanted, place): (&Wanted, &Result<Place, ErrorCode>)| {
+        place.as_ref().is_ok_and(|place| is_cold(&place.found, wanted))
+    };
+    if !asked.wanted.iter().zip(&places).any(cold) {
+        return read_here(&asked.wanted, &places, bytes_max);
     }
-    let wanted = Arc::clone(wanted);
-    cx.node.cold_reads.run(move || read_here(&wanted, &found, bytes_max)).await
+    let asked = Arc::clone(asked);
+    cx.node.cold_reads.run(move || read_here(&asked.wanted, &places, bytes_max)).await
 }
 
 /// Whether a partition has something to read that is not in memory. What memory forgets in the meantime is read where
@@ -220,16 +251,16 @@ fn is_cold(found: &Found, wanted: &Wanted) -> bool {
     wanted.offset < found.replica.high_watermark() && !found.replica.log.in_memory(wanted.offset)
 }
 
-fn read_here(wanted: &[Wanted], found: &[Result<Found, ErrorCode>], bytes_max: usize) -> Vec<Outcome> {
+fn read_here(wanted: &[Wanted], places: &[Result<Place, ErrorCode>], bytes_max: usize) -> Vec<Outcome> {
     let mut left = bytes_max;
     // The first batch of the answer always comes whole, however small the limits are.
     let mut first = true;
     wanted
         .iter()
-        .zip(found)
-        .map(|(wanted, found)| {
-            let outcome = match found {
-                Ok(found) => read(found, wanted, left, first),
+        .zip(places)
+        .map(|(wanted, place)| {
+            let outcome = match place {
+                Ok(place) => read(place, wanted, left, first),
                 Err(error) => Outcome::failed(*error),
             };
             left = left.saturating_sub(outcome.bytes);
@@ -239,15 +270,24 @@ fn read_here(wanted: &[Wanted], found: &[Result<Found, ErrorCode>], bytes_max: u
         .collect()
 }
 
-fn find(cx: &Cx, wanted: &Wanted) -> Result<Found, ErrorCode> {
+fn find(cx: &Cx, asked: &Asked, wanted: &Wanted) -> Result<Place, ErrorCode> {
     let image = cx.node.metadata.image();
-    match &wanted.topic {
-        TopicRef::Name(name) => lookup::by_name(&cx.node, &image, name, wanted.partition),
-        TopicRef::Id(id) => lookup::by_id(&cx.node, &image, *id, wanted.partition),
+    let (index, known) = (wanted.partition, wanted.current_leader_epoch);
+    let (topic, found) = match &wanted.topic {
+        TopicRef::Name(name) => (image.topic(name), lookup::by_name(&cx.node, &image, name, index, known)),
+        TopicRef::Id(id) => (image.topic_by_id(*id), lookup::by_id(&cx.node, &image, *id, index, known)),
+    };
+    match (found, &asked.nearest, topic) {
+        (Ok(found), Some(nearest), _) => Ok(Place { preferred: nearest.to(&image, &found, wanted), found }),
+        (Err(ErrorCode::NOT_LEADER_OR_FOLLOWER), Some(_), Some(topic)) => {
+            lookup::followed(&cx.node, topic, index, known).map(|found| Place { found, preferred: None })
+        }
+        (found, ..) => found.map(|found| Place { found, preferred: None }),
     }
 }
 
-fn read(found: &Found, wanted: &Wanted, left: usize, at_least_one: bool) -> Outcome {
+fn read(place: &Place, wanted: &Wanted, left: usize, at_least_one: bool) -> Outcome {
+    let found = &place.found;
     let replica: &Replica = &found.replica;
     if let Err(error) = found.check_epoch(wanted.current_leader_epoch) {
         let leader = Some((found.leader.get(), found.leader_epoch.get()));
@@ -257,15 +297,20 @@ fn read(found: &Found, wanted: &Wanted, left: usize, at_least_one: bool) -> Outc
         return Outcome::failed(error);
     }
     let high_watermark = replica.high_watermark();
-    let shown = replica.shown_watermark().map_or(-1, Offset::get);
+    let shown = found.shown_watermark().map_or(-1, Offset::get);
     let log_start = replica.log.log_start();
     let mut outcome = Outcome { high_watermark: shown, log_start: log_start.get(), ..Outcome::failed(ErrorCode::NONE) };
-    if let Some(diverging) = divergence(replica, wanted) {
+    // A follower that has less than the client does not know whether the client has too much.
+    let knows = found.leads || wanted.offset <= replica.log.log_end();
+    if let Some(diverging) = divergence(replica, wanted).filter(|_| knows) {
         outcome.diverging = Some(diverging);
         return outcome;
     }
     if wanted.offset < log_start || wanted.offset > replica.log.log_end() {
         return Outcome { error: ErrorCode::OFFSET_OUT_OF_RANGE, high_watermark: -1, log_start: -1, ..outcome };
+    }
+    if place.preferred.is_some() {
+        return Outcome { preferred: place.preferred, ..outcome };
     }
     let bytes_max = usize::try_from(wanted.bytes_max).unwrap_or(0).min(left);
     if wanted.offset >= high_watermark || (bytes_max == 0 && !at_least_one) {
@@ -377,7 +422,7 @@ fn partition(wanted: &Wanted, outcome: Outcome, committed_only: bool) -> Partiti
         diverging_epoch: EpochEndOffset { epoch: epoch.get(), end_offset: end.get() },
         current_leader: LeaderIdAndEpoch { leader_id, leader_epoch },
         aborted_transactions: committed_only.then(Vec::new),
-        preferred_read_replica: -1,
+        preferred_read_replica: outcome.preferred.map_or(-1, BrokerId::get),
         records: outcome.chunks,
         ..PartitionData::default()
     }

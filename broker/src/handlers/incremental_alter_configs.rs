@@ -6,7 +6,8 @@ use ottla_wire::messages::incremental_alter_configs_request::{AlterConfigsResour
 use ottla_wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use ottla_wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use super::alteration::{self, Outcome, Refused};
+use super::alteration::{self, Outcome};
+use crate::controller::Refusal;
 use crate::server::dispatch::Cx;
 
 /// Has the controller change single keys, and answers in the order of the request.
@@ -24,20 +25,20 @@ pub async fn handle(cx: &Cx, request: IncrementalAlterConfigsRequest) -> Increme
     IncrementalAlterConfigsResponse { responses: responses.into_iter().map(answered).collect(), ..Default::default() }
 }
 
-fn read(resource: AlterConfigsResource) -> Result<(ConfigTarget, ConfigChange), Refused> {
+fn read(resource: AlterConfigsResource) -> Result<(ConfigTarget, ConfigChange), Refusal> {
     let target = alteration::target(resource.resource_type, &resource.resource_name)?;
     let changes = resource.configs.into_iter().map(change).collect::<Result<_, _>>()?;
     Ok((target, ConfigChange::Alter(changes)))
 }
 
-fn change(entry: AlterableConfig) -> Result<(String, Alteration), Refused> {
-    let value = || entry.value.clone().ok_or_else(|| Refused::null(&entry.name));
+fn change(entry: AlterableConfig) -> Result<(String, Alteration), Refusal> {
+    let value = || entry.value.clone().ok_or_else(|| alteration::null(&entry.name));
     let change = match entry.config_operation {
         0 => Alteration::Set(value()?),
         1 => Alteration::Delete,
         2 => Alteration::Append(value()?),
         3 => Alteration::Subtract(value()?),
-        other => return Err(Refused::request(format!("{other} is no operation on a configuration"))),
+        other => return Err(alteration::refused(format!("{other} is no operation on a configuration"))),
     };
     Ok((entry.name, change))
 }

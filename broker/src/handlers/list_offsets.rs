@@ -42,7 +42,8 @@ fn answer(node: &Node, version: i16, request: ListOffsetsRequest) -> ListOffsets
         .into_iter()
         .map(|topic| {
             let one = |wanted: ListOffsetsPartition| {
-                let found = lookup::by_name(node, &image, &topic.name, wanted.partition_index);
+                let found =
+                    lookup::by_name(node, &image, &topic.name, wanted.partition_index, wanted.current_leader_epoch);
                 let answered = found.and_then(|found| offset(version, &found, &wanted));
                 match answered {
                     Ok((timestamp, offset, epoch)) => ListOffsetsPartitionResponse {

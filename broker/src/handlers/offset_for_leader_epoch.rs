@@ -20,7 +20,8 @@ pub async fn handle(cx: &Cx, request: OffsetForLeaderEpochRequest) -> OffsetForL
         .into_iter()
         .map(|topic| {
             let one = |wanted: OffsetForLeaderPartition| {
-                let found = lookup::by_name(&cx.node, &image, &topic.topic, wanted.partition);
+                let found =
+                    lookup::by_name(&cx.node, &image, &topic.topic, wanted.partition, wanted.current_leader_epoch);
                 let checked = found.and_then(|found| {
                     found.check_epoch(wanted.current_leader_epoch)?;
                     found.confirmed().map(|()| found)

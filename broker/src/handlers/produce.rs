@@ -84,9 +84,9 @@ pub fn stage(cx: Cx, request: ProduceRequest) -> Reply {
         for data in topic.partition_data {
             let index = data.index;
             let found = if cx.version >= 13 {
-                lookup::by_id(&cx.node, &image, TopicId::from_bytes(topic.topic_id), index)
+                lookup::by_id(&cx.node, &image, TopicId::from_bytes(topic.topic_id), index, lookup::NO_EPOCH)
             } else {
-                lookup::by_name(&cx.node, &image, &topic.name, index)
+                lookup::by_name(&cx.node, &image, &topic.name, index, lookup::NO_EPOCH)
             };
             let checked = found.map_err(Refused::from).and_then(|found| check(&cx, acks, found, data));
             let outcome = match checked {

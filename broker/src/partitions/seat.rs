@@ -158,6 +158,16 @@ impl Replica {
         self.seat.lock().machine.leads_in()
     }
 
+    /// The epoch in which this replica stands in its leader's log, if it follows.
+    pub fn follows_in(&self) -> Option<LeaderEpoch> {
+        self.seat.lock().machine.follows_in()
+    }
+
+    /// Up to where a follower has proven to this leader that it holds the same.
+    pub fn follower_end(&self, id: BrokerId) -> Option<Offset> {
+        self.seat.lock().machine.follower_end(id).map(|(_, end)| end)
+    }
+
     /// Records were appended by this leader; followers are pushed what they lack. Resolves to what the producer is told.
     pub fn appended(self: &Arc<Self>, end: Offset, acks: Acks, patience: Duration) -> oneshot::Receiver<Outcome> {
         let (sender, receiver) = oneshot::channel();

@@ -24,7 +24,7 @@ pub enum Operation {
     Create,
     /// Delete topics, records or groups.
     Delete,
-    /// Change partitions.
+    /// Change partitions, or what brokers do.
     Alter,
     /// See that something exists and what state it is in.
     Describe,
@@ -196,6 +196,7 @@ pub static TABLE: &[Row] = &[
         [Alter Topic]
     ),
     row!(DeleteGroups, 0..=3, messages::DeleteGroupsRequest, handlers::delete_groups::handle, [Delete Group]),
+    row!(ElectLeaders, 0..=2, messages::ElectLeadersRequest, handlers::elect_leaders::handle, [Alter Cluster]),
     row!(
         IncrementalAlterConfigs,
         0..=1,
@@ -204,11 +205,32 @@ pub static TABLE: &[Row] = &[
         [AlterConfigs Topic, AlterConfigs Cluster]
     ),
     row!(
+        AlterPartitionReassignments,
+        0..=1,
+        messages::AlterPartitionReassignmentsRequest,
+        handlers::alter_partition_reassignments::handle,
+        [Alter Cluster]
+    ),
+    row!(
+        ListPartitionReassignments,
+        0..=0,
+        messages::ListPartitionReassignmentsRequest,
+        handlers::list_partition_reassignments::handle,
+        [Describe Cluster]
+    ),
+    row!(
         OffsetDelete,
         0..=0,
         messages::OffsetDeleteRequest,
         handlers::offset_delete::handle,
         [Delete Group, Read Topic]
+    ),
+    row!(
+        DescribeQuorum,
+        0..=2,
+        messages::DescribeQuorumRequest,
+        handlers::describe_quorum::handle,
+        [Describe Cluster]
     ),
     row!(
         DescribeCluster,
@@ -223,6 +245,13 @@ pub static TABLE: &[Row] = &[
         messages::DescribeProducersRequest,
         handlers::describe_producers::handle,
         [Read Topic]
+    ),
+    row!(
+        UnregisterBroker,
+        0..=0,
+        messages::UnregisterBrokerRequest,
+        handlers::unregister_broker::handle,
+        [Alter Cluster]
     ),
     row!(
         ListConfigResources,

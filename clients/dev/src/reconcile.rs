@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_broker::controller::fresh_topic_id;
+use ottla_broker::controller::{WAIT_MAX, fresh_topic_id};
 use ottla_broker::node::Node;
 use ottla_core::config::Alteration;
 use ottla_core::controller::{ConfigChange, ConfigTarget, Growth, NewTopic, TopicRef};
@@ -82,7 +82,7 @@ impl Reconciler {
         if actions.is_empty() {
             return;
         }
-        let results = self.node().controller.create_topics(actions.iter().map(new).collect(), false).await;
+        let results = self.node().controller.create_topics(actions.iter().map(new).collect(), false, WAIT_MAX).await;
         for (action, result) in actions.iter().zip(results) {
             match result {
                 Ok(_) => tracing::info!("{action}"),
@@ -98,17 +98,17 @@ impl Reconciler {
             Step::Create { .. } | Step::Adopt | Step::Release => {}
             Step::AddPartitions { to, .. } => {
                 let growth = Growth { topic, count: *to, assignments: None };
-                one(controller.create_partitions(vec![growth], false).await)?;
+                one(controller.create_partitions(vec![growth], false, WAIT_MAX).await)?;
             }
             Step::Configure { changes } => {
                 let alteration = |(key, value): (&String, &Option<String>)| {
                     (key.clone(), value.clone().map_or(Alteration::Delete, Alteration::Set))
                 };
                 let change = ConfigChange::Alter(changes.iter().map(alteration).collect());
-                one(controller.alter_configs(vec![(ConfigTarget::Topic(topic), change)], false).await)?;
+                one(controller.alter_configs(vec![(ConfigTarget::Topic(topic), change)], false, WAIT_MAX).await)?;
             }
             Step::Delete => {
-                one(controller.delete_topics(vec![TopicRef::Name(topic)]).await)?;
+                one(controller.delete_topics(vec![TopicRef::Name(topic)], WAIT_MAX).await)?;
             }
             Step::Report { .. } => {
                 if self.said.insert(action.to_string()) {

@@ -203,8 +203,8 @@ broker_keys! {
         "Accepted for compatibility: leaders push to followers under credits.";
     NUM_REPLICA_FETCHERS "num.replica.fetchers" Kind::Int(1, INT_MAX), Some("1"), Later, ClusterWide,
         "Accepted for compatibility: there are two connections per pair of brokers.";
-    REPLICA_SELECTOR_CLASS "replica.selector.class" Kind::Class, None, Later, ReadOnly,
-        "Which replica a consumer is sent to; RackAwareReplicaSelector is understood.";
+    REPLICA_SELECTOR_CLASS "replica.selector.class" Kind::Class, None, Now, ReadOnly,
+        "Which replica a consumer is sent to: with org.apache.kafka.common.replica.RackAwareReplicaSelector one of its own rack, and followers serve consumers (KIP-392); otherwise the leader.";
 
     // Groups.
     OFFSETS_TOPIC_NUM_PARTITIONS "offsets.topic.num.partitions" Kind::Int(1, INT_MAX), Some("50"), Now, ReadOnly,

@@ -112,7 +112,7 @@ pub enum InvalidRequest {
 
 /// This process does not decide.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this broker is not the controller")]
+#[error("no broker answers as the controller; ask again in a moment")]
 pub struct NotController;
 
 /// More partitions in one request than one step should make.

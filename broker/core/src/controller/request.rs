@@ -295,8 +295,8 @@ pub enum Answer {
 }
 
 impl Request {
-    /// What is answered when this process does not decide.
-    pub(super) fn refused(&self) -> Answer {
+    /// What is answered when nobody decides.
+    pub fn refused(&self) -> Answer {
         fn each<T, E: From<NotController>>(count: usize) -> Vec<Result<T, E>> {
             (0..count).map(|_| Err(E::from(NotController))).collect()
         }

@@ -41,6 +41,11 @@ impl Follower {
         Self { leader, state: State::Draining, watermark: Offset::default(), stamp: None }
     }
 
+    /// Whether it stands in the leader's log.
+    pub(super) fn is_following(&self) -> bool {
+        self.state == State::Following
+    }
+
     pub(super) fn deadline(&self, _host: &Host) -> Option<Instant> {
         match self.state {
             State::Opening { again_at, .. } => Some(again_at),

@@ -1,7 +1,7 @@
 //! What a shell asks of a replica between steps. Nothing here changes anything.
 
 use super::push::Lane;
-use super::{Host, Replica};
+use super::{Host, Replica, Role};
 use crate::types::{BrokerId, LeaderEpoch};
 
 impl Replica {
@@ -18,6 +18,14 @@ impl Replica {
     /// On which connection the next push to that follower goes.
     pub fn next_lane_of(&self, to: BrokerId) -> Option<Lane> {
         Some(self.leader()?.get(to)?.session.as_ref()?.lane_next)
+    }
+
+    /// The epoch in which it stands in its leader's log, if it follows and the leader has said so.
+    pub fn follows_in(&self) -> Option<LeaderEpoch> {
+        match &self.role {
+            Role::Follower(follower) if follower.is_following() => Some(self.assignment.leader_epoch),
+            Role::Follower(_) | Role::Leader(_) | Role::Idle => None,
+        }
     }
 
     /// Whether nobody else holds a replica: then there is nobody to wait for and nobody who could depose it unseen.

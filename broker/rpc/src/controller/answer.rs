@@ -3,20 +3,19 @@
 use std::sync::Arc;
 
 use ottla_core::controller::error::{BrokerRequestError, CreateTopicError, NotController, RegisterError};
-use ottla_core::controller::{Answer, NamedPartition, ProducerIdBlock, Registered, StopState};
+use ottla_core::controller::{Answer, ProducerIdBlock, Registered, StopState};
 use ottla_core::metadata::{Partition, Topic};
-use ottla_core::types::{Incarnation, PartitionIndex, ProducerId};
+use ottla_core::types::{Incarnation, ProducerId};
 
+use super::DecodeError;
+use super::admin;
 use super::convert::count;
 use super::pb::{self, answer::Answer as Kind};
 use super::refusal::Refusal;
-use super::{DecodeError, EncodeError};
 
-impl TryFrom<&Answer> for Kind {
-    type Error = EncodeError;
-
-    fn try_from(answer: &Answer) -> Result<Self, EncodeError> {
-        Ok(match answer {
+impl From<&Answer> for Kind {
+    fn from(answer: &Answer) -> Self {
+        match answer {
             Answer::Register(outcome) => Self::Register(registered_to(outcome)),
             Answer::Admit(outcome) => Self::Admit(done_to(outcome)),
             Answer::ReplicasDeleted(outcome) => Self::ReplicasDeleted(done_to(outcome)),
@@ -29,14 +28,14 @@ impl TryFrom<&Answer> for Kind {
             Answer::CreateTopics(topics) => {
                 Self::CreateTopics(pb::TopicAnswers { topics: topics.iter().map(topic_to).collect() })
             }
-            Answer::DeleteTopics(_) => return Err(EncodeError::Answer("DeleteTopics")),
-            Answer::CreatePartitions(_) => return Err(EncodeError::Answer("CreatePartitions")),
-            Answer::AlterConfigs(_) => return Err(EncodeError::Answer("AlterConfigs")),
-            Answer::ElectLeaders(_) => return Err(EncodeError::Answer("ElectLeaders")),
-            Answer::Reassign(_) => return Err(EncodeError::Answer("Reassign")),
-            Answer::ListReassignments(_) => return Err(EncodeError::Answer("ListReassignments")),
-            Answer::Unregister(_) => return Err(EncodeError::Answer("Unregister")),
-        })
+            Answer::DeleteTopics(results) => Self::DeleteTopics(admin::deleted_to(results)),
+            Answer::CreatePartitions(results) => Self::CreatePartitions(admin::all_done_to(results)),
+            Answer::AlterConfigs(results) => Self::AlterConfigs(admin::all_done_to(results)),
+            Answer::ElectLeaders(outcome) => Self::ElectLeaders(admin::elections_to(outcome)),
+            Answer::Reassign(results) => Self::Reassign(admin::all_done_to(results)),
+            Answer::ListReassignments(outcome) => Self::ListReassignments(admin::reassignments_to(outcome)),
+            Answer::Unregister(outcome) => Self::Unregister(done_to(outcome)),
+        }
     }
 }
 
@@ -57,15 +56,22 @@ impl TryFrom<Kind> for Answer {
             Kind::CreateTopics(answers) => {
                 Self::CreateTopics(answers.topics.into_iter().map(topic_from).collect::<Result<_, _>>()?)
             }
+            Kind::DeleteTopics(topics) => Self::DeleteTopics(admin::deleted_from(topics)?),
+            Kind::CreatePartitions(done) => Self::CreatePartitions(admin::all_done_from(done)?),
+            Kind::AlterConfigs(done) => Self::AlterConfigs(admin::all_done_from(done)?),
+            Kind::ElectLeaders(elections) => Self::ElectLeaders(admin::elections_from(elections)?),
+            Kind::Reassign(done) => Self::Reassign(admin::all_done_from(done)?),
+            Kind::ListReassignments(moving) => Self::ListReassignments(admin::reassignments_from(moving)?),
+            Kind::Unregister(done) => Self::Unregister(done_from(done)?),
         })
     }
 }
 
-fn done_to<E: Refusal>(outcome: &Result<(), E>) -> pb::Done {
+pub(super) fn done_to<E: Refusal>(outcome: &Result<(), E>) -> pb::Done {
     pb::Done { refused: outcome.as_ref().err().map(Refusal::to_pb) }
 }
 
-fn done_from<E: Refusal>(done: pb::Done) -> Result<Result<(), E>, DecodeError> {
+pub(super) fn done_from<E: Refusal>(done: pb::Done) -> Result<Result<(), E>, DecodeError> {
     Ok(match done.refused {
         Some(refused) => Err(E::from_pb(&refused)?),
         None => Ok(()),
@@ -119,30 +125,24 @@ fn partitions_from<E: Refusal>(answers: pb::PartitionAnswers) -> Result<Partitio
 fn stop_to(outcome: &Result<StopState, BrokerRequestError>) -> pb::StopState {
     // A usize has no more than 64 bits.
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let named =
-        |named: &NamedPartition| pb::NamedPartition { topic: named.topic.clone(), partition: named.partition.get() };
     match outcome {
         Ok(state) => pb::StopState {
             refused: None,
             leads: number(state.leads),
             would_fall_short: number(state.would_fall_short),
-            example: state.example.as_ref().map(named),
+            example: state.example.as_ref().map(Into::into),
         },
         Err(error) => pb::StopState { refused: Some(error.to_pb()), ..Default::default() },
     }
 }
 
 fn stop_from(state: pb::StopState) -> Result<Result<StopState, BrokerRequestError>, DecodeError> {
-    let named = |named: pb::NamedPartition| NamedPartition {
-        topic: named.topic,
-        partition: PartitionIndex::new(named.partition),
-    };
     Ok(match state.refused {
         Some(refused) => Err(Refusal::from_pb(&refused)?),
         None => Ok(StopState {
             leads: count(state.leads, "a number of leaderships")?,
             would_fall_short: count(state.would_fall_short, "a number of partitions")?,
-            example: state.example.map(named),
+            example: state.example.map(Into::into),
         }),
     })
 }

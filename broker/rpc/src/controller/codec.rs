@@ -39,7 +39,7 @@ fn put(message: &impl prost::Message, max: usize, out: &mut impl BufMut) -> Resu
 
 impl Message for Up {
     fn put(&self, out: &mut impl BufMut) -> Result<(), EncodeError> {
-        put(&pb::Up::try_from(self)?, UP_BYTES_MAX, out)
+        put(&pb::Up::from(self), UP_BYTES_MAX, out)
     }
 
     fn take(bytes: impl Buf) -> Result<Self, DecodeError> {
@@ -50,7 +50,7 @@ impl Message for Up {
 impl Message for Down {
     fn put(&self, out: &mut impl BufMut) -> Result<(), EncodeError> {
         let max = if matches!(self, Self::Documents { .. }) { DOWN_BYTES_MAX } else { UP_BYTES_MAX };
-        put(&pb::Down::try_from(self)?, max, out)
+        put(&pb::Down::from(self), max, out)
     }
 
     fn take(bytes: impl Buf) -> Result<Self, DecodeError> {

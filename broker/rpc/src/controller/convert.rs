@@ -8,7 +8,7 @@ use ottla_core::controller::{DocumentId, Presentation, Seen, SessionId, ShardId}
 use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, DirectoryId, Incarnation, Lsn};
 
 use super::pb;
-use super::{DecodeError, Down, EncodeError, Silent, Up};
+use super::{DecodeError, Down, Silent, Up};
 
 pub(super) fn sixteen(bytes: &[u8], what: &'static str) -> Result<[u8; 16], DecodeError> {
     bytes.try_into().map_err(|_| DecodeError::Id { what, got: bytes.len() })
@@ -88,10 +88,8 @@ impl TryFrom<pb::Presentation> for Presentation {
     }
 }
 
-impl TryFrom<&Up> for pb::Up {
-    type Error = EncodeError;
-
-    fn try_from(up: &Up) -> Result<Self, EncodeError> {
+impl From<&Up> for pb::Up {
+    fn from(up: &Up) -> Self {
         let kind = match up {
             Up::Hello { version, presentation, run } => pb::up::Kind::Hello(pb::Hello {
                 version: *version,
@@ -105,10 +103,10 @@ impl TryFrom<&Up> for pb::Up {
                 draining: *draining,
                 synced: synced.get(),
             }),
-            Up::Ask { id, request } => pb::up::Kind::Ask(pb::Ask { id: *id, request: Some(request.try_into()?) }),
+            Up::Ask { id, request } => pb::up::Kind::Ask(pb::Ask { id: *id, request: Some(request.into()) }),
             Up::Leaving { run } => pb::up::Kind::Leaving(pb::Leaving { run: run.get() }),
         };
-        Ok(Self { kind: Some(kind) })
+        Self { kind: Some(kind) }
     }
 }
 
@@ -137,10 +135,8 @@ impl TryFrom<pb::Up> for Up {
     }
 }
 
-impl TryFrom<&Down> for pb::Down {
-    type Error = EncodeError;
-
-    fn try_from(down: &Down) -> Result<Self, EncodeError> {
+impl From<&Down> for pb::Down {
+    fn from(down: &Down) -> Self {
         let kind = match down {
             Down::NotController { leader } => {
                 pb::down::Kind::NotController(pb::NotController { leader: leader.map(BrokerId::get) })
@@ -157,11 +153,9 @@ impl TryFrom<&Down> for pb::Down {
                 view: *view,
                 ages_us: ages_to(ages),
             }),
-            Down::Answer { id, answer } => {
-                pb::down::Kind::Answer(pb::Answer { id: *id, answer: Some(answer.try_into()?) })
-            }
+            Down::Answer { id, answer } => pb::down::Kind::Answer(pb::Answer { id: *id, answer: Some(answer.into()) }),
         };
-        Ok(Self { kind: Some(kind) })
+        Self { kind: Some(kind) }
     }
 }
 

@@ -5,12 +5,6 @@ use tonic::Status;
 /// Something that this service does not carry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// A request that a broker never has: those of clients and operators are decided where they arrive.
-    #[error("{0} is no request of a broker")]
-    Request(&'static str),
-    /// The answer to one.
-    #[error("an answer to {0} is no answer to a broker")]
-    Answer(&'static str),
     /// More than the other side takes: to be sent in parts.
     #[error("a message has {got} bytes; at most {max} are taken")]
     TooLong {

@@ -20,6 +20,7 @@ use super::DecodeError;
 use super::convert::{microseconds, sixteen};
 use super::pb::{self, Code};
 
+mod admin;
 mod topic;
 
 /// Who may not join when it is not known who: no broker has this id.

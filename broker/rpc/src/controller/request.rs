@@ -1,20 +1,19 @@
-//! Between the requests that brokers have and the generated types.
+//! Between the requests that brokers have, of their own and for people, and the generated types.
 
 use ottla_core::controller::{FeatureRange, IsrChange, Leadership, NewTopic, Registration, Request};
 use ottla_core::types::{
     BrokerId, ClusterId, Incarnation, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId, TopicPartition,
 };
 
+use super::DecodeError;
+use super::admin::{self, each};
 use super::convert::{sixteen, standing_from, standing_to};
 use super::pb::{self, ask::Request as Kind};
-use super::{DecodeError, EncodeError};
 use crate::convert::{brokers, endpoints_from, endpoints_to, numbers};
 
-impl TryFrom<&Request> for Kind {
-    type Error = EncodeError;
-
-    fn try_from(request: &Request) -> Result<Self, EncodeError> {
-        Ok(match request {
+impl From<&Request> for Kind {
+    fn from(request: &Request) -> Self {
+        match request {
             Request::Register(registration) => Self::Register(registration.into()),
             Request::Admit { broker, incarnation } => Self::Admit(run(*broker, *incarnation)),
             Request::ReplicasDeleted { broker, topics, partitions } => Self::ReplicasDeleted(pb::ReplicasDeleted {
@@ -42,14 +41,24 @@ impl TryFrom<&Request> for Kind {
                 topics: topics.iter().map(Into::into).collect(),
                 validate_only: *validate_only,
             }),
-            Request::DeleteTopics { .. } => return Err(EncodeError::Request("DeleteTopics")),
-            Request::CreatePartitions { .. } => return Err(EncodeError::Request("CreatePartitions")),
-            Request::AlterConfigs { .. } => return Err(EncodeError::Request("AlterConfigs")),
-            Request::ElectLeaders { .. } => return Err(EncodeError::Request("ElectLeaders")),
-            Request::Reassign { .. } => return Err(EncodeError::Request("Reassign")),
-            Request::ListReassignments { .. } => return Err(EncodeError::Request("ListReassignments")),
-            Request::Unregister { .. } => return Err(EncodeError::Request("Unregister")),
-        })
+            Request::DeleteTopics { topics } => Self::DeleteTopics(admin::delete_topics_to(topics)),
+            Request::CreatePartitions { topics, validate_only } => {
+                Self::CreatePartitions(admin::create_partitions_to(topics, *validate_only))
+            }
+            Request::AlterConfigs { resources, validate_only } => {
+                Self::AlterConfigs(admin::alter_configs_to(resources, *validate_only))
+            }
+            Request::ElectLeaders { kind, partitions } => {
+                Self::ElectLeaders(admin::elect_leaders_to(*kind, partitions.as_deref()))
+            }
+            Request::Reassign { moves, may_change_factor } => {
+                Self::Reassign(admin::reassign_to(moves, *may_change_factor))
+            }
+            Request::ListReassignments { partitions } => {
+                Self::ListReassignments(admin::list_reassignments_to(partitions.as_deref()))
+            }
+            Request::Unregister { broker } => Self::Unregister(pb::Unregister { broker: broker.get() }),
+        }
     }
 }
 
@@ -91,12 +100,29 @@ impl TryFrom<Kind> for Request {
                 topics: each(create.topics, NewTopic::try_from)?,
                 validate_only: create.validate_only,
             },
+            Kind::DeleteTopics(delete) => Self::DeleteTopics { topics: admin::delete_topics_from(delete)? },
+            Kind::CreatePartitions(create) => Self::CreatePartitions {
+                topics: create.topics.into_iter().map(Into::into).collect(),
+                validate_only: create.validate_only,
+            },
+            Kind::AlterConfigs(alter) => Self::AlterConfigs {
+                resources: each(alter.resources, admin::config_change_from)?,
+                validate_only: alter.validate_only,
+            },
+            Kind::ElectLeaders(elect) => {
+                let (kind, partitions) = admin::elect_leaders_from(elect)?;
+                Self::ElectLeaders { kind, partitions }
+            }
+            Kind::Reassign(reassign) => Self::Reassign {
+                moves: each(reassign.moves, admin::move_from)?,
+                may_change_factor: reassign.may_change_factor,
+            },
+            Kind::ListReassignments(list) => {
+                Self::ListReassignments { partitions: admin::list_reassignments_from(list) }
+            }
+            Kind::Unregister(pb::Unregister { broker }) => Self::Unregister { broker: BrokerId::new(broker) },
         })
     }
-}
-
-fn each<T, U>(items: Vec<T>, convert: impl FnMut(T) -> Result<U, DecodeError>) -> Result<Vec<U>, DecodeError> {
-    items.into_iter().map(convert).collect()
 }
 
 fn run(broker: BrokerId, incarnation: Incarnation) -> pb::Run {

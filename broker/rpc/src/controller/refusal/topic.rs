@@ -114,7 +114,7 @@ fn partitions_facts(error: &InvalidPartitions) -> pb::Refusal {
     }
 }
 
-fn assignment_facts(error: &InvalidAssignment) -> pb::Refusal {
+pub(super) fn assignment_facts(error: &InvalidAssignment) -> pb::Refusal {
     match error {
         InvalidAssignment::Empty => plain(Code::AssignmentEmpty),
         InvalidAssignment::Twice(broker) => with_numbers(Code::AssignmentTwice, [broker.get().into()]),
@@ -130,7 +130,7 @@ fn assignment_facts(error: &InvalidAssignment) -> pb::Refusal {
     }
 }
 
-fn assignment_known(code: Code, facts: &mut Facts<'_>) -> Result<Option<InvalidAssignment>, DecodeError> {
+pub(super) fn assignment_known(code: Code, facts: &mut Facts<'_>) -> Result<Option<InvalidAssignment>, DecodeError> {
     Ok(Some(match code {
         Code::AssignmentEmpty => InvalidAssignment::Empty,
         Code::AssignmentTwice => InvalidAssignment::Twice(facts.broker()?),
@@ -143,7 +143,7 @@ fn assignment_known(code: Code, facts: &mut Facts<'_>) -> Result<Option<InvalidA
     }))
 }
 
-fn config_facts(error: &ConfigError) -> pb::Refusal {
+pub(super) fn config_facts(error: &ConfigError) -> pb::Refusal {
     match error {
         ConfigError::Invalid(InvalidValue { key, value, allowed }) => {
             with_texts(Code::ConfigInvalid, [key, value, allowed])
@@ -163,7 +163,7 @@ fn config_facts(error: &ConfigError) -> pb::Refusal {
     }
 }
 
-fn config_known(code: Code, facts: &mut Facts<'_>) -> Result<Option<ConfigError>, DecodeError> {
+pub(super) fn config_known(code: Code, facts: &mut Facts<'_>) -> Result<Option<ConfigError>, DecodeError> {
     let keyed: fn(&'static str) -> ConfigError = match code {
         Code::ConfigReadOnly => ConfigError::ReadOnly,
         Code::ConfigPerBroker => ConfigError::PerBroker,
@@ -208,7 +208,7 @@ fn text(given: &str) -> Option<&'static str> {
     TEXTS.into_iter().find(|known| *known == given)
 }
 
-fn request_facts(error: &InvalidRequest) -> pb::Refusal {
+pub(super) fn request_facts(error: &InvalidRequest) -> pb::Refusal {
     match error {
         InvalidRequest::Duplicate(what) => with_texts(Code::RequestDuplicate, [what]),
         InvalidRequest::CountAndAssignment(which) => with_texts(Code::RequestCountAndAssignment, [which]),
@@ -217,7 +217,7 @@ fn request_facts(error: &InvalidRequest) -> pb::Refusal {
     }
 }
 
-fn request_known(code: Code, facts: &mut Facts<'_>) -> Result<Option<InvalidRequest>, DecodeError> {
+pub(super) fn request_known(code: Code, facts: &mut Facts<'_>) -> Result<Option<InvalidRequest>, DecodeError> {
     Ok(Some(match code {
         Code::RequestDuplicate => InvalidRequest::Duplicate(facts.text()?.to_owned()),
         Code::RequestCountAndAssignment => InvalidRequest::CountAndAssignment(text(facts.text()?).unwrap_or("a count")),

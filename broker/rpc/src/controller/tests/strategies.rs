@@ -20,7 +20,7 @@ use super::*;
 
 const KEY: &str = "segment.bytes";
 
-fn broker() -> impl Strategy<Value = BrokerId> + Clone {
+pub(super) fn broker() -> impl Strategy<Value = BrokerId> + Clone {
     any::<i32>().prop_map(BrokerId::new)
 }
 
@@ -40,7 +40,7 @@ fn epoch() -> impl Strategy<Value = ControllerEpoch> {
     any::<i64>().prop_map(ControllerEpoch::new)
 }
 
-fn topic_id() -> impl Strategy<Value = TopicId> {
+pub(super) fn topic_id() -> impl Strategy<Value = TopicId> {
     any::<[u8; 16]>().prop_map(TopicId::from_bytes)
 }
 
@@ -68,7 +68,7 @@ fn lsn() -> impl Strategy<Value = Lsn> {
     any::<u64>().prop_map(Lsn::new)
 }
 
-fn count() -> impl Strategy<Value = usize> {
+pub(super) fn count() -> impl Strategy<Value = usize> {
     0..usize::MAX / 2
 }
 
@@ -174,7 +174,8 @@ fn request() -> BoxedStrategy<Request> {
 }
 
 pub(super) fn up() -> impl Strategy<Value = Up> {
-    let ask = (any::<u64>(), request()).prop_map(|(id, request)| Up::Ask { id, request });
+    let request = prop_oneof![request(), admin::request()];
+    let ask = (any::<u64>(), request).prop_map(|(id, request)| Up::Ask { id, request });
     let other = prop_oneof![
         (any::<u32>(), presentation(), option::of(run())).prop_map(|(version, presentation, run)| Up::Hello {
             version,
@@ -271,7 +272,7 @@ fn name_error() -> BoxedStrategy<InvalidName> {
     .boxed()
 }
 
-fn assignment_error() -> BoxedStrategy<InvalidAssignment> {
+pub(super) fn assignment_error() -> BoxedStrategy<InvalidAssignment> {
     prop_oneof![
         Just(InvalidAssignment::Empty),
         broker().prop_map(InvalidAssignment::Twice),
@@ -284,7 +285,7 @@ fn assignment_error() -> BoxedStrategy<InvalidAssignment> {
     .boxed()
 }
 
-fn config_error() -> BoxedStrategy<ConfigError> {
+pub(super) fn config_error() -> BoxedStrategy<ConfigError> {
     prop_oneof![
         (".{0,6}", ".{0,6}", ".{0,6}").prop_map(|(key, value, allowed)| InvalidValue { key, value, allowed }.into()),
         (".{0,6}", any::<bool>()).prop_map(|(key, near)| UnknownKey { key, nearest: near.then_some(KEY) }.into()),
@@ -300,7 +301,7 @@ fn config_error() -> BoxedStrategy<ConfigError> {
     .boxed()
 }
 
-fn request_error() -> BoxedStrategy<InvalidRequest> {
+pub(super) fn request_error() -> BoxedStrategy<InvalidRequest> {
     prop_oneof![
         ".{0,6}".prop_map(InvalidRequest::Duplicate),
         Just(InvalidRequest::CountAndAssignment("the number of partitions")),
@@ -336,7 +337,7 @@ fn create_error() -> BoxedStrategy<CreateTopicError> {
     .boxed()
 }
 
-fn ids() -> impl Strategy<Value = Vec<BrokerId>> {
+pub(super) fn ids() -> impl Strategy<Value = Vec<BrokerId>> {
     vec(broker(), 0..4)
 }
 
@@ -368,7 +369,7 @@ fn topic() -> BoxedStrategy<Arc<Topic>> {
         .boxed()
 }
 
-fn result<T, E>(
+pub(super) fn result<T, E>(
     done: impl Strategy<Value = T>,
     refused: impl Strategy<Value = E>,
 ) -> impl Strategy<Value = Result<T, E>>
@@ -409,7 +410,8 @@ fn answer() -> BoxedStrategy<Answer> {
 
 pub(super) fn down() -> impl Strategy<Value = Down> {
     let document = vec(any::<u8>(), 0..40).prop_map(Bytes::from);
-    let answer = (any::<u64>(), answer()).prop_map(|(id, answer)| Down::Answer { id, answer });
+    let answer = prop_oneof![answer(), admin::answer()];
+    let answer = (any::<u64>(), answer).prop_map(|(id, answer)| Down::Answer { id, answer });
     let other = prop_oneof![
         option::of(broker()).prop_map(|leader| Down::NotController { leader }),
         (epoch(), any::<u64>(), any::<bool>(), vec(document, 0..4))

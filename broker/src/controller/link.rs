@@ -202,7 +202,10 @@ impl Link {
         let ledger = Arc::clone(&self.ledger);
         // Whoever holds it may be at work on the disk.
         let vector = tokio::task::spawn_blocking(move || ledger.lock().vector()).await.unwrap_or_default();
-        let standing = *self.ground.standing.lock();
+        let mut standing = *self.ground.standing.lock();
+        // As far as it is now, not as it was at the start: the root knows of later signs of life, and a directory that
+        // ends before them counts as an older state of itself.
+        standing.synced = standing.synced.max(self.synced());
         Presentation { broker: self.ground.me, cluster: self.ground.cluster, standing, vector }
     }
 

@@ -155,7 +155,9 @@ impl Tools {
         match self.coordination.observe(name) {
             Ok(None) => LeaseSeen::Free,
             Ok(Some(lease)) if lease.holder == *holder => LeaseSeen::Ours(lease.revision),
-            Ok(Some(lease)) => LeaseSeen::Theirs { revision: lease.revision, duration: lease.duration },
+            Ok(Some(lease)) => {
+                LeaseSeen::Theirs { holder: lease.holder.0, revision: lease.revision, duration: lease.duration }
+            }
             Err(error) => {
                 tracing::warn!(%error, "observe the controller's lease");
                 LeaseSeen::Failed

@@ -38,6 +38,8 @@ pub enum LeaseSeen {
     Ours(Revision),
     /// Somebody else holds it.
     Theirs {
+        /// Who: a name that no other process ever has.
+        holder: String,
         /// The state of it.
         revision: Revision,
         /// For how long it holds after its last change.
@@ -58,8 +60,15 @@ pub(super) enum Advice {
     Lost,
 }
 
+/// How long whoever has just taken the Lease is given to become the controller before others may take it early: to hear
+/// from brokers and claim every document.
+const CLAIMS_WITHIN: Duration = Duration::from_secs(2);
+
 #[derive(Debug)]
 struct Theirs {
+    holder: String,
+    /// When it was seen to have become theirs; `None` if it already was when this process first looked.
+    taken_at: Option<Instant>,
     revision: Revision,
     /// For how long it did not change while we could see it.
     unchanged: Duration,
@@ -74,11 +83,13 @@ pub(super) struct Lease {
     confirmed_at: Option<Instant>,
     theirs: Option<Theirs>,
     next_at: Option<Instant>,
+    /// Whether it has ever been looked at.
+    looked: bool,
 }
 
 impl Lease {
     pub(super) fn new(duration: Duration) -> Self {
-        Self { duration, held: None, confirmed_at: None, theirs: None, next_at: None }
+        Self { duration, held: None, confirmed_at: None, theirs: None, next_at: None, looked: false }
     }
 
     pub(super) fn is_held(&self) -> bool {
@@ -99,6 +110,7 @@ impl Lease {
 
     pub(super) fn on_seen(&mut self, now: Instant, seen: LeaseSeen, out: &mut Effects) -> Advice {
         let before = self.is_held();
+        let seen_anything = seen != LeaseSeen::Failed;
         match seen {
             LeaseSeen::Ours(revision) => {
                 self.held = Some(revision);
@@ -111,9 +123,10 @@ impl Lease {
                 self.theirs = None;
                 out.push(Effect::Lease(LeaseCall::Acquire { seen: None, duration: self.duration }));
             }
-            LeaseSeen::Theirs { revision, duration } => self.on_theirs(now, revision, duration, out),
+            LeaseSeen::Theirs { holder, revision, duration } => self.on_theirs(now, holder, (revision, duration), out),
             LeaseSeen::Failed => self.on_failed(now, out),
         }
+        self.looked |= seen_anything;
         match (before, self.is_held()) {
             (false, true) => Advice::Gained,
             (true, false) => Advice::Lost,
@@ -121,8 +134,13 @@ impl Lease {
         }
     }
 
-    fn on_theirs(&mut self, now: Instant, revision: Revision, duration: Duration, out: &mut Effects) {
+    fn on_theirs(&mut self, now: Instant, holder: String, state: (Revision, Duration), out: &mut Effects) {
+        let (revision, duration) = state;
         self.held = None;
+        let taken_at = match &self.theirs {
+            Some(known) if known.holder == holder => known.taken_at,
+            Some(_) | None => self.looked.then_some(now),
+        };
         let unchanged = match &self.theirs {
             Some(known) if known.revision == revision => {
                 let since = known.seen_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
@@ -136,13 +154,16 @@ impl Lease {
         } else {
             self.again_in(self.duration / 5, now, out);
         }
-        self.theirs = Some(Theirs { revision, unchanged, seen_at: Some(now) });
+        self.theirs = Some(Theirs { holder, taken_at, revision, unchanged, seen_at: Some(now) });
     }
 
-    /// Takes the Lease from whoever holds it, before it has run out: others agree that the holder is silent.
-    pub(super) fn preempt(&self, out: &mut Effects) {
+    /// Takes the Lease from whoever holds it, before it has run out: others agree that the controller is silent. Whoever
+    /// has taken it a moment ago is not the one that fell silent: two that take it from each other are no controller.
+    pub(super) fn preempt(&self, now: Instant, out: &mut Effects) {
+        let young = |at: Instant| now.saturating_duration_since(at) < CLAIMS_WITHIN;
         let call = match &self.theirs {
             _ if self.is_held() => return,
+            Some(theirs) if theirs.taken_at.is_some_and(young) => return,
             Some(theirs) => LeaseCall::Acquire { seen: Some(theirs.revision.clone()), duration: self.duration },
             None => LeaseCall::Observe,
         };
@@ -176,7 +197,7 @@ mod tests {
     const TERM: Duration = Duration::from_secs(10);
 
     fn theirs(revision: &str) -> LeaseSeen {
-        LeaseSeen::Theirs { revision: Revision(revision.into()), duration: TERM }
+        LeaseSeen::Theirs { holder: "them".into(), revision: Revision(revision.into()), duration: TERM }
     }
 
     fn acquires(out: &Effects) -> bool {

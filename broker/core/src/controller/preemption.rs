@@ -94,7 +94,7 @@ impl Machine {
         }
         // If the Lease is not as it was seen last, it is looked at, and reached for once more.
         self.preemption.try_at = Some(now + TURN);
-        self.lease.preempt(out);
+        self.lease.preempt(now, out);
         out.push(Effect::WakeAt(now + TURN));
     }
 }

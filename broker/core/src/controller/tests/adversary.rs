@@ -252,7 +252,7 @@ impl World {
                     let seen = if self.calm.is_none_or(|holder| holder == machine) {
                         LeaseSeen::Ours(revision)
                     } else {
-                        LeaseSeen::Theirs { revision, duration: Duration::from_secs(1000) }
+                        LeaseSeen::Theirs { holder: "them".into(), revision, duration: Duration::from_secs(1000) }
                     };
                     self.flying.push((machine, Flying::Deliver(Event::Lease(seen))));
                 }

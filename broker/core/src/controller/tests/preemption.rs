@@ -15,8 +15,7 @@ impl Follower {
     fn new(me: i32) -> Self {
         let start = epoch();
         let mut follower = Self { now: start, machine: Machine::new(config(me, 5)), reached_at: Vec::new(), start };
-        let duration = Duration::from_secs(10);
-        follower.feed(Event::Lease(LeaseSeen::Theirs { revision: Revision("a".into()), duration }));
+        follower.sees_holder("first", "a");
         let registered = (1..=5).map(id).collect();
         follower.feed(Event::Followed { epoch: ControllerEpoch::new(4), registered });
         follower
@@ -29,6 +28,11 @@ impl Follower {
         if out.iter().any(reached) {
             self.reached_at.push(self.now.duration_since(self.start));
         }
+    }
+
+    fn sees_holder(&mut self, holder: &str, revision: &str) {
+        let (holder, revision, duration) = (holder.into(), Revision(revision.into()), Duration::from_secs(10));
+        self.feed(Event::Lease(LeaseSeen::Theirs { holder, revision, duration }));
     }
 
     fn silent(&mut self, broker: i32, epoch: i64) {
@@ -90,4 +94,22 @@ fn whoever_hears_the_controller_itself_does_not_take_over() {
     }
     follower.pass(500);
     assert_eq!(follower.reached_at, []);
+}
+
+/// Two survivors of a dead controller: the second finds the Lease taken by the first, which is given time to claim. Once
+/// deposed each other for seconds, on a busy machine.
+#[test]
+fn whoever_has_just_taken_over_is_left_the_time_to_claim() {
+    let mut follower = Follower::new(3);
+    let everybody_says_so = |follower: &mut Follower| [2, 3, 5].map(|broker| follower.silent(broker, 4));
+    everybody_says_so(&mut follower);
+    follower.sees_holder("second", "b");
+    for _ in 0..3 {
+        follower.pass(500);
+        everybody_says_so(&mut follower);
+    }
+    assert_eq!(follower.reached_at, [], "it has had 1.5 s");
+    follower.sees_holder("second", "c");
+    follower.pass(500);
+    assert_ne!(follower.reached_at, [], "it has not claimed in 2 s, however often it renews");
 }

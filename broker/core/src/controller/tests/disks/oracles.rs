@@ -140,7 +140,7 @@ impl World {
                     let seen = if machine == self.holder {
                         LeaseSeen::Ours(revision)
                     } else {
-                        LeaseSeen::Theirs { revision, duration: Duration::from_secs(1000) }
+                        LeaseSeen::Theirs { holder: "them".into(), revision, duration: Duration::from_secs(1000) }
                     };
                     self.flying.push((machine, Flying::Deliver(Event::Lease(seen))));
                 }

@@ -1,6 +1,6 @@
 /* A librdkafka producer under full load, for measuring brokers. Says what it reached as one line of JSON.
  *
- *   load bootstrap=HOST:PORT topic=NAME partitions=N messages=N size=BYTES acks=all|1 [config=KEY=VALUE]...
+ *   load bootstrap=HOST:PORT topic=NAME partitions=N messages=N size=BYTES acks=all|1 [replicas=N] [config=KEY=VALUE]...
  *
  * Creates the topic, warms it up with one record per partition, then sends as fast as acknowledgements let it. The clock
  * runs from the first record to the last acknowledgement; a record that is not acknowledged fails the run. The topic is deleted at the end. */
@@ -27,13 +27,19 @@ static void fail(const char *format, ...) {
         exit(1);
 }
 
-static const char *arg(const char *name) {
+static const char *arg_or(const char *name, const char *absent) {
         size_t length = strlen(name);
         for (int i = 1; i < arguments; i++)
                 if (!strncmp(words[i], name, length) && words[i][length] == '=')
                         return words[i] + length + 1;
-        fail("%s= is missing", name);
-        return NULL;
+        return absent;
+}
+
+static const char *arg(const char *name) {
+        const char *value = arg_or(name, NULL);
+        if (!value)
+                fail("%s= is missing", name);
+        return value;
 }
 
 static double seconds(clockid_t clock) {
@@ -71,7 +77,7 @@ static rd_kafka_t *producer(void) {
 static void create(rd_kafka_t *rk, const char *name, int partitions) {
         char error[512], *value;
         rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
-        rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, 1, error, sizeof(error));
+        rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, atoi(arg_or("replicas", "1")), error, sizeof(error));
         if (!topic)
                 fail("%s", error);
         for (int i = 1; i < arguments; i++) {

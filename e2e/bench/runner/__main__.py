@@ -6,36 +6,20 @@ the other's disk: `page cache` and `durable` mean the same for both.
 """
 
 import argparse
-import json
 import os
-import platform
 import shutil
 import signal
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from pathlib import Path
 
-from brokers import Kafka, Ottla, cpu_seconds, machine_cpu_seconds, memory_mib
+from brokers import Kafka, Ottla
 from first import first_ack
+from measure import RECORD_BYTES, ROOT, build_load, cpu_seconds, machine_cpu_seconds, memory_mib, provenance, run_load, spread
 
-ROOT = Path(__file__).resolve().parents[3]
-LOAD = Path.home() / ".cache/ottla/tools/bench-load/load"
-RECORD_BYTES = 1024
 FOREIGN_MAX = 0.1  # of the machine
 ROWS = [(acks, partitions) for acks in ("page cache", "durable") for partitions in (1, 16)]
-
-
-def build_load():
-    source = ROOT / "e2e/bench/load.c"
-    if LOAD.exists() and LOAD.stat().st_mtime > source.stat().st_mtime:
-        return
-    LOAD.parent.mkdir(parents=True, exist_ok=True)
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "rdkafka"], capture_output=True, text=True, check=True)
-    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", str(source), "-o", str(LOAD), *flags.stdout.split()], check=True)
 
 
 class Measured:
@@ -43,13 +27,8 @@ class Measured:
 
     def __init__(self, broker, acks, partitions, messages, topic):
         configs = {"file.delete.delay.ms": "1000", **(broker.durable if acks == "durable" else broker.cached)}
-        command = [LOAD, f"bootstrap={broker.address}", f"topic={topic}", f"partitions={partitions}", f"messages={messages}",
-                   f"size={RECORD_BYTES}", "acks=all", *(f"config={k}={v}" for k, v in configs.items())]
         busy, own, began = machine_cpu_seconds(), cpu_seconds(broker.pid), time.monotonic()
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-        if done.returncode != 0:
-            raise SystemExit(f"{broker.name}: {done.stderr}")
-        found = json.loads(done.stdout)
+        found = run_load(broker.address, topic, messages, partitions, [f"config={k}={v}" for k, v in configs.items()])
         took = time.monotonic() - began
         spent = cpu_seconds(broker.pid) - own
         foreign = machine_cpu_seconds() - busy - spent - found["client_cpu"]
@@ -124,27 +103,15 @@ def throughput(rounds, messages, tries, scratch):
     return found, memory
 
 
-def spread(values, form):
-    return f"{form(statistics.median(values))} ({form(min(values))} – {form(max(values))})"
-
-
 def report(found, memory, started, rounds, messages, seconds):
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    memory_total = next(line for line in open("/proc/meminfo") if line.startswith("MemTotal"))
-    kafka = tomllib.loads((ROOT / "e2e/conformance/versions.toml").read_text())["kafka"]
     noisy = sum(one.foreign > FOREIGN_MAX for ones in found.values() for one in ones)
     lines = [
-        "# Benchmark: Ottla beside Apache Kafka", "",
-        "* command: `make bench`", f"* commit: {commit}{' with local changes' if changed else ''}",
-        f"* date: {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}",
-        f"* machine: {os.cpu_count()} cores, {int(memory_total.split()[1]) // (1 << 20)} GiB, {platform.system()} {platform.release()},"
-        " client and broker on it together",
-        f"* peer: Apache Kafka {kafka}, one KRaft node, 1 GiB heap, G1",
+        "# Benchmark: Ottla beside Apache Kafka", "", *provenance("make bench", seconds),
+        "* one broker of each; Kafka with a heap of 1 GiB",
         f"* load: librdkafka, linger 5 ms, acks=all, {messages:,} records of 1 KiB a run, uncompressed; {rounds} rounds, alternating",
         f"* runs in which others used more than {FOREIGN_MAX:.0%} of the machine: {noisy} of {sum(map(len, found.values()))}"
         + (" (**read the numbers with that in mind**)" if noisy else ""),
-        f"* took: {seconds / 60:.1f} minutes", "",
+        "",
         "Medians, with the smallest and largest of the rounds. *Page cache*: the answer comes when the operating system has the",
         "records (Kafka's default; `flush.messages` raised in Ottla). *Durable*: it comes after an fsync (Ottla's default;",
         "`flush.messages=1` in Kafka).", "",

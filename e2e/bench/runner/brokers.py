@@ -1,4 +1,4 @@
-"""The two brokers that are measured: started on loopback, watched through /proc, stopped by their process ids."""
+"""The two brokers that are measured: started on loopback, stopped by their process ids."""
 
 import os
 import signal
@@ -6,32 +6,10 @@ import socket
 import subprocess
 import time
 
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def cpu_seconds(pid):
-    """Of a process, threads that have ended included."""
-    fields = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def machine_cpu_seconds():
-    """That all cores were busy, or taken by the host."""
-    user, nice, system, _, _, irq, soft, steal = map(int, open("/proc/stat").readline().split()[1:9])
-    return (user + nice + system + irq + soft + steal) / TICKS
-
-
-def memory_mib(pid):
-    """Peak resident, and what is neither shared nor backed by a file."""
-    status = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status"))
-    rollup = dict(line.split(":", 1) for line in open(f"/proc/{pid}/smaps_rollup").read().splitlines()[1:])
-    return int(status["VmHWM"].split()[0]) / 1024, int(rollup["Pss_Anon"].split()[0]) / 1024
 
 
 class Ottla:

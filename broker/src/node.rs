@@ -16,7 +16,7 @@ use ottla_core::types::BrokerId;
 use ottla_log::store::LogDir;
 use ottla_wire::ErrorCode;
 use tokio::net::TcpListener;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -36,6 +36,8 @@ use crate::{controller, data, groups, http, logging, repair, transport};
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long leaderships get to move to others.
 const HAND_OVER_MAX: Duration = Duration::from_secs(10);
+/// How long nobody decides before whoever stops stops without having been told that it may: longer than an election takes.
+const UNANSWERED_MAX: Duration = Duration::from_secs(4);
 /// How often it is asked whether they have.
 const HAND_OVER_LOOK: Duration = Duration::from_millis(50);
 
@@ -235,14 +237,19 @@ impl Running {
         let hub = self.node.partitions.hub();
         hub.drain();
         let moved = async {
-            loop {
+            let mut answered_at = Instant::now();
+            while answered_at.elapsed() < UNANSWERED_MAX {
                 match self.node.controller.may_stop(self.node.id(), hub.run()).await {
-                    Some(true) => return,
-                    Some(false) | None => tokio::time::sleep(HAND_OVER_LOOK).await,
+                    Some(true) => return true,
+                    Some(false) => answered_at = Instant::now(),
+                    None => {}
                 }
+                tokio::time::sleep(HAND_OVER_LOOK).await;
             }
+            // Whoever could take over is stopping as well.
+            false
         };
-        if timeout(HAND_OVER_MAX, moved).await.is_err() {
+        if timeout(HAND_OVER_MAX, moved).await != Ok(true) {
             tracing::warn!("stopping although some partitions still need this broker");
         }
     }

@@ -212,7 +212,16 @@ impl Shell {
                 Effect::Lease(call) => self.parts.io.lease(call),
                 Effect::Read { document, token } => self.parts.io.read(document, token),
                 Effect::Write(write) => writes.push(write),
-                Effect::Gather(_) => self.gathered += 1,
+                Effect::Gather(members) => {
+                    self.gathered += 1;
+                    if members.len() > 1 {
+                        let brokers = members.len();
+                        tracing::info!(
+                            brokers,
+                            "nothing is decided before half of the brokers have said what they know"
+                        );
+                    }
+                }
                 Effect::Publish(_) => publish = true,
                 Effect::Answer(id, answer) => answers.push((id, answer)),
                 Effect::Leading(epoch) => {

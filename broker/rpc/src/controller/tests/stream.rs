@@ -6,6 +6,7 @@ use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use futures::channel::oneshot;
 use futures::future::FusedFuture;
 use futures::{SinkExt, StreamExt};
+use ottla_core::controller::TopicRef;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tonic::transport::Channel;
@@ -138,10 +139,11 @@ async fn what_is_sent_ends_with_the_stream() {
 }
 
 #[tokio::test]
-async fn what_is_not_carried_breaks_the_stream() {
+async fn what_is_too_long_breaks_the_stream() {
     let (channel, _hears, mut ends) = serve().await;
-    let foreign = Up::Ask { id: 1, request: Request::DeleteTopics { topics: Vec::new() } };
-    let ups = futures::stream::iter([hello(), foreign]).chain(futures::stream::pending());
+    let topics = vec![TopicRef::Id(TopicId::ZERO); 300_000];
+    let long = Up::Ask { id: 1, request: Request::DeleteTopics { topics } };
+    let ups = futures::stream::iter([hello(), long]).chain(futures::stream::pending());
     let taken = soon(Client::connect(channel).follow(ups)).await;
     assert!(matches!(soon(ends.next()).await, Some(Some(StreamError::Broken(_)))));
     // It may break before the other side has said that it takes it.

@@ -17,11 +17,11 @@ PURE_FLAGS := $(addprefix -p ,$(PURE))
 # Prints the exports that make every build link the one prebuilt RocksDB (and builds it the first time).
 WITH_ROCKSDB := rocksdb_env="$$(broker/state/build-rocksdb.sh)"; eval "$$rocksdb_env";
 
-.PHONY: help check test build demo demo-stop sim sim-mutants conformance crash fuzz bench kubernetes deny \
+.PHONY: help check test build demo demo-stop sim sim-mutants conformance crash fuzz bench bench-cluster kubernetes deny \
         setup-build fmt-check clippy clippy-pure unit unit-pure unit-scripts tidy
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS=$$'\t' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS=$$'\t' read -r name what; do printf '  make %-13s %s\n' "$$name" "$$what"; done
 
 # --- the developer's loop -----------------------------------------------------------------------------------------
 
@@ -103,7 +103,7 @@ demo-stop: ## ends what `make demo` left running
 
 # --- heavy suites, whole; each writes docs/results/<suite>.md ------------------------------------------------------
 
-conformance: build ## foreign clients, the same cases against Apache Kafka and against Ottla
+conformance: build ## foreign clients against Apache Kafka, Ottla, and three brokers of which one is killed at a time
 	@e2e/setup/need conformance
 	@e2e/conformance/run.sh --whole
 
@@ -121,6 +121,10 @@ fuzz: setup-build ## every decoder against random and mutated bytes
 bench: build ## Ottla beside Apache Kafka in one run
 	@e2e/setup/need bench
 	@e2e/bench/run.sh --whole
+
+bench-cluster: build ## three brokers beside three of Apache Kafka, and 10,000 partitions
+	@e2e/setup/need bench-cluster
+	@e2e/bench/run.sh --cluster
 
 kubernetes: setup-build ## coordination against a real kube-apiserver and etcd, built from their Go modules
 	@e2e/setup/need kubernetes

@@ -318,7 +318,7 @@ public final class Client {
             var deleted = admin.deleteRecords(Map.of(partition, RecordsToDelete.beforeOffset(6)));
             want(deleted.lowWatermarks().get(partition).get().lowWatermark() == 6, "the low watermark");
             want(offset(admin, partition, OffsetSpec.earliest()) == 6, "the earliest offset");
-            int node = admin.describeCluster().nodes().get().iterator().next().id();
+            int node = admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().get(0).leader().id();
             var dirs = admin.describeLogDirs(List.of(node)).allDescriptions().get().get(node).values();
             want(dirs.stream().anyMatch(dir -> dir.replicaInfos().containsKey(partition)), "the partition's log directory");
             groups(admin, topic, group, partition);

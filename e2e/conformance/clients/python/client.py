@@ -35,8 +35,17 @@ def create(args):
     replicas = int(args.get("replicas", 1))
     config = {"min.insync.replicas": "2"} if replicas > 2 else {}
     topic = NewTopic(args["topic"], int(args["partitions"]), replicas, config=config)
-    client.create_topics([topic])[args["topic"]].result(PATIENCE)
     patient = deadline()
+    while True:
+        try:
+            client.create_topics([topic])[args["topic"]].result(PATIENCE)
+            break
+        except KafkaException as problem:
+            # The broker that was asked may be killed before it answers: the topic may exist by then.
+            if problem.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                break
+            if not patient():
+                raise
     while patient():
         found = client.list_topics(timeout=10).topics.get(args["topic"])
         if found and len(found.partitions) == int(args["partitions"]) and all(p.leader >= 0 for p in found.partitions.values()):
@@ -262,9 +271,8 @@ def admin(args):
     cluster = client.describe_cluster().result(PATIENCE)
     want(cluster.nodes and cluster.cluster_id, "nodes and a cluster id")
     client.delete_topics([topic])[topic].result(PATIENCE)
-    while topic in client.list_topics(timeout=10).topics and patient():
-        pass
-    want(topic not in client.list_topics(timeout=10).topics, "the topic is gone")
+    while topic in client.list_topics(timeout=10).topics:
+        want(patient(), "the topic is gone")
 
 
 CASES = {f.__name__: f for f in (create, produce, consume, rebalance, static, commit, offsets, admin)}

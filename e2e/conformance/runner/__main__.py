@@ -49,6 +49,9 @@ def run_on(target, cases, scratch, say, stopping):
     for number, case in enumerate(cases, 1):
         if stopping.is_set():
             break
+        if target.kills_brokers and case.killed:
+            say(f"{target.name:<6} {number:>3}/{len(cases)} not asked  {case.client}: {case.name}: {case.killed}")
+            continue
         began = time.monotonic()
         problem = case.run(target, scratch / target.name / f"{number:03}", f"{target.name}-{number}")
         if problem is None and (gone := target.gone()):
@@ -101,9 +104,9 @@ def main():
 
     if options.whole and len(targets) == len(kinds) == 3:
         report.write(ROOT, cases, outcomes, {t.name: t.version for t in targets}, time.time() - began)
-    failed = [c for c in cases if any(found[c.key] is not None for found in outcomes.values())]
+    failed = [c for c in cases if any(found.get(c.key) is not None for found in outcomes.values())]
     for case in failed:
-        verdict = ", ".join(f"{name} {'green' if found[case.key] is None else 'red'}" for name, found in outcomes.items())
+        verdict = ", ".join(f"{name} {'green' if found.get(case.key) is None else 'red'}" for name, found in outcomes.items())
         print(f"failed: {case.client}: {case.name} ({verdict})")
     if options.keep or failed:
         print(f"what each step printed is under {scratch}")

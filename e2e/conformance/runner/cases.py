@@ -115,7 +115,7 @@ class Program:
     def __init__(self, client, case, settings):
         self.client, self.name, self.word = client, case["name"], case["word"]
         self.values, self.settings = case.get("values", {}), settings
-        self.slice = case["name"] in settings.get("slice", [])
+        self.slice, self.killed = case["name"] in settings.get("slice", []), None
         self.key = (self.client, self.name)
 
     def run(self, target, folder, unique):
@@ -165,7 +165,8 @@ class Steps:
 
     def __init__(self, case, tools):
         self.client, self.name, self.case, self.tools = case["client"], case["name"], case, tools
-        self.slice = case.get("slice", False)
+        # Why it cannot hold where brokers are killed.
+        self.slice, self.killed = case.get("slice", False), case.get("killed")
         self.key = (self.client, self.name)
 
     def run(self, target, folder, unique):

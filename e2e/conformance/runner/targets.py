@@ -21,7 +21,7 @@ from pathlib import Path
 class Kafka:
     """Apache Kafka, one KRaft node."""
 
-    name, replicas = "kafka", 1
+    name, replicas, kills_brokers = "kafka", 1, False
 
     def __init__(self, root, scratch):
         self.script = root / "e2e/conformance/kafka.sh"
@@ -42,7 +42,7 @@ class Kafka:
 class Ottla:
     """`ottla dev`, one broker."""
 
-    name, replicas = "ottla", 1
+    name, replicas, kills_brokers = "ottla", 1, False
 
     def __init__(self, root, scratch):
         binary = Path(os.environ.get("OTTLA_BIN", root / "bin/ottla"))
@@ -84,7 +84,7 @@ class Ottla:
 class Three:
     """Three `ottla-broker` processes on a real API server, of which one after another is killed and started again."""
 
-    name, replicas = "three", 3
+    name, replicas, kills_brokers = "three", 3, True
     COUNT = 3
     # Between a kill and the start of the next process, and between that and the next kill: longer than clients and
     # brokers need to notice.

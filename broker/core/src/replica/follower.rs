@@ -80,6 +80,7 @@ impl Replica {
             epoch: self.assignment.leader_epoch,
             incarnation: cx.host.incarnation,
             session: self.sessions,
+            start: cx.log.log_start(),
             last_epoch: cx.log.last_epoch(),
             end: cx.log.log_end(),
         };

@@ -20,6 +20,8 @@ pub struct Open {
     pub incarnation: Incarnation,
     /// The session that begins.
     pub session: SessionNumber,
+    /// First offset that its log keeps.
+    pub start: Offset,
     /// Epoch of the last batch of its log.
     pub last_epoch: Option<LeaderEpoch>,
     /// End of its log, all of it durable.

@@ -44,6 +44,8 @@ pub enum Rule {
     ProvenAboveLogStart,
     /// A replica that was away hears of an unclean election later (R8).
     UncleanRemembered,
+    /// Where a follower's log begins is not above what is committed since the last unclean election (R1, R10).
+    RemovedWasCommitted,
     /// A suspect log takes no part (R12).
     SuspectTakesNoPart,
     /// A suspect log is dropped only by metadata that knows this run (R12).
@@ -56,7 +58,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::EndsAreDurable,
         Self::EveryInSyncReplicaCounts,
         Self::PendingMembersCount,
@@ -76,6 +78,7 @@ impl Rule {
         Self::RunOfReceiver,
         Self::ProvenAboveLogStart,
         Self::UncleanRemembered,
+        Self::RemovedWasCommitted,
         Self::SuspectTakesNoPart,
         Self::HeardInThisRun,
         Self::SequencesFromLog,

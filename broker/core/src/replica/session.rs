@@ -16,6 +16,7 @@ impl Replica {
         let watermark = self.high_watermark;
         let stale = cx.host.is_stale(from, open.incarnation) && cx.host.hold(Rule::IncarnationOfJoin);
         let member = self.may_be_member(from);
+        let given_up = !member && self.begins_with_what_was_given_up(cx, open);
         let Some(leader) = self.leader_mut().filter(|leader| !leader.stopped && !stale) else {
             self.send_refusal(cx, from, open, out);
             return;
@@ -33,7 +34,7 @@ impl Replica {
         follower.ended = None;
         follower.refused = false;
         // Asked once more, it gets the same answer: the first one may be on its way, and the session counts.
-        let verdict = follower.repeated(cx, open).unwrap_or_else(|| verdict_on(cx, open, member));
+        let verdict = follower.repeated(cx, open).unwrap_or_else(|| verdict_on(cx, open, member, given_up));
         follower.begin_session(cx, open, verdict, watermark);
         let answer = Answer {
             epoch: open.epoch,
@@ -53,6 +54,15 @@ impl Replica {
     fn may_be_member(&self, id: BrokerId) -> bool {
         let pending = self.leader().and_then(|leader| leader.pending.as_ref());
         self.assignment.is_member(id) || pending.is_some_and(|pending| pending.counts.contains(&id))
+    }
+
+    /// Whether its log is from before the last unclean election and begins above the high watermark: what it has removed
+    /// was committed then, and is not now. As a leader it would say that everything below its start is committed.
+    fn begins_with_what_was_given_up(&self, cx: &Context<'_>, open: Open) -> bool {
+        let before = |unclean: LeaderEpoch| open.last_epoch.is_none_or(|last| last < unclean);
+        self.assignment.unclean.is_some_and(before)
+            && open.start > self.high_watermark
+            && cx.host.hold(Rule::RemovedWasCommitted)
     }
 
     /// Not in this epoch, or not to this run: the follower asks again later.
@@ -81,7 +91,7 @@ impl Replica {
     }
 }
 
-fn verdict_on(cx: &Context<'_>, open: Open, member: bool) -> Verdict {
+fn verdict_on(cx: &Context<'_>, open: Open, member: bool, given_up: bool) -> Verdict {
     if !cx.host.hold(Rule::DivergenceByEpoch) {
         let end = cx.log.log_end();
         let newest = LeaderEpoch::new(i32::MAX);
@@ -96,7 +106,9 @@ fn verdict_on(cx: &Context<'_>, open: Open, member: bool) -> Verdict {
     match compare(cx.log, open.last_epoch, open.end) {
         // An empty log that begins later than this one stands for records that may have been others, before an unclean
         // election; a member has proven otherwise, and must not lose its place.
-        Comparison::Prefix if open.last_epoch.is_none() && open.end > begins && !member => Verdict::StartOver(begins),
+        Comparison::Prefix if given_up || open.last_epoch.is_none() && open.end > begins && !member => {
+            Verdict::StartOver(begins)
+        }
         Comparison::Prefix => Verdict::PushFrom(open.end),
         Comparison::Diverged { epoch, end } => Verdict::TruncateTo { epoch, end },
         Comparison::TooOld { start } => Verdict::StartOver(start),

@@ -89,6 +89,30 @@ fn an_empty_log_that_begins_later_starts_over_unless_its_replica_is_a_member() {
     }
 }
 
+/// What a follower removed before an unclean election was committed then, and may not be now: as a leader it would say that
+/// everything below its start is. A member's start is committed, and a member that dropped its log would be elected.
+#[test]
+fn a_log_that_begins_above_what_is_committed_since_an_unclean_election_starts_over() {
+    let over = Verdict::StartOver(Offset::new(0));
+    let on = Verdict::PushFrom(Offset::new(5));
+    let cases: &[(Option<i32>, &[i32], usize, Verdict)] = &[
+        (Some(4), &[1], 3, over),
+        (Some(2), &[1], 3, over),
+        (Some(4), &[1], 0, on),
+        (Some(4), &[1, 2], 3, on),
+        // Its log has something of that epoch: it has been through the election.
+        (Some(1), &[1], 3, on),
+        (None, &[1], 3, on),
+    ];
+    for &(unclean, isr, start, verdict) in cases {
+        let isr = isr.iter().map(|&member| id(member)).collect();
+        let unclean = unclean.map(LeaderEpoch::new);
+        let mut leader = Harness::given(5, Assignment { isr, min_insync: 3, unclean, ..led_by(1, 4) });
+        leader.opens_kept(2, start, 5);
+        assert_eq!(leader.verdicts(), [verdict], "{unclean:?} {start}");
+    }
+}
+
 /// The first answer may be on its way, and the session counts already: another one would cut what is believed in.
 #[test]
 fn a_question_that_is_repeated_gets_the_same_answer() {
@@ -102,7 +126,7 @@ fn a_question_that_is_repeated_gets_the_same_answer() {
 /// The answer to a question about a log that retention has emptied since is not the answer to the one before.
 #[test]
 fn a_session_is_asked_for_again_only_with_the_same_log() {
-    let mut follower = Harness::follower(5, led_by(2, 4));
+    let mut follower = Harness::given(5, led_by(2, 4));
     follower.passes(Duration::from_millis(500));
     follower.removes_below(5);
     follower.passes(Duration::from_millis(500));
@@ -135,7 +159,7 @@ fn whose_session_has_ended_is_told_until_it_opens_another_one() {
 /// R6: session numbers of each run begin at one. An answer for the run before would cut what is committed by now.
 #[test]
 fn an_answer_for_an_earlier_run_is_ignored() {
-    let mut follower = Harness::follower(5, Assignment { unclean: None, ..led_by(2, 4) });
+    let mut follower = Harness::given(5, Assignment { unclean: None, ..led_by(2, 4) });
     follower.effects.clear();
     follower.answered(6, Verdict::TruncateTo { epoch: LeaderEpoch::new(1), end: Offset::new(2) });
     assert!(!follower.effects.iter().any(|effect| matches!(effect, Effect::Truncate(_))), "{:?}", follower.effects);
@@ -148,7 +172,7 @@ fn an_answer_for_an_earlier_run_is_ignored() {
 fn an_unclean_election_is_remembered_through_later_epochs() {
     let cases = [(None, false), (Some(1), false), (Some(3), true), (Some(4), true)];
     for (unclean, cuts) in cases {
-        let mut follower = Harness::follower(5, Assignment { unclean: unclean.map(LeaderEpoch::new), ..led_by(2, 4) });
+        let mut follower = Harness::given(5, Assignment { unclean: unclean.map(LeaderEpoch::new), ..led_by(2, 4) });
         follower.effects.clear();
         follower.pushed_watermark(5);
         follower.event(Event::WriteFailed(Offset::new(5)));

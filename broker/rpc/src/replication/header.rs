@@ -63,6 +63,7 @@ impl From<&Message> for Kind {
                 session: open.session.0,
                 last_epoch: open.last_epoch.map(LeaderEpoch::get),
                 end: open.end.get(),
+                start: open.start.get(),
             }),
             Message::Answer(answer) => Self::Answer(pb::Answer {
                 epoch: answer.epoch.get(),
@@ -152,6 +153,7 @@ impl From<pb::Open> for Open {
             epoch: LeaderEpoch::new(open.epoch),
             incarnation: Incarnation::new(open.incarnation),
             session: SessionNumber(open.session),
+            start: Offset::new(open.start),
             last_epoch: open.last_epoch.map(LeaderEpoch::new),
             end: Offset::new(open.end),
         }

@@ -46,9 +46,9 @@ fn push() -> impl Strategy<Value = Push> {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let open = (epoch(), run(), session(), proptest::option::of(epoch()), offset()).prop_map(
-        |(epoch, incarnation, session, last_epoch, end)| {
-            Message::Open(Open { epoch, incarnation, session, last_epoch, end })
+    let open = (epoch(), run(), session(), offset(), proptest::option::of(epoch()), offset()).prop_map(
+        |(epoch, incarnation, session, start, last_epoch, end)| {
+            Message::Open(Open { epoch, incarnation, session, start, last_epoch, end })
         },
     );
     let verdict = prop_oneof![

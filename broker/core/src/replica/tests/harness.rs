@@ -99,8 +99,8 @@ impl Harness {
         harness
     }
 
-    /// It follows, with so many durable records of an earlier epoch, and has opened its first session.
-    pub(super) fn follower(records: usize, assignment: Assignment) -> Self {
+    /// It has been given that, and has so many durable records of an earlier epoch; as a follower it has opened a session.
+    pub(super) fn given(records: usize, assignment: Assignment) -> Self {
         let mut harness = Self::idle(records, &[1, 2, 3]);
         harness.event(Event::Assigned(assignment));
         harness
@@ -201,16 +201,21 @@ impl Harness {
 
     /// Nothing is pushed yet.
     pub(super) fn opens_only(&mut self, from: i32, end: usize) {
-        let last_epoch = end.checked_sub(1).map(|_| LeaderEpoch::new(1));
-        let open = Open { epoch: EPOCH, incarnation: RUN, session: SessionNumber(1), last_epoch, end: offset(end) };
+        self.opens_kept(from, 0, end);
+    }
+
+    /// As [`Self::opens_only`], with a log that keeps what lies from `start` on.
+    pub(super) fn opens_kept(&mut self, from: i32, start: usize, end: usize) {
+        let last_epoch = (end > start).then_some(LeaderEpoch::new(1));
+        let session = SessionNumber(1);
+        let (start, end) = (offset(start), offset(end));
+        let open = Open { epoch: EPOCH, incarnation: RUN, session, start, last_epoch, end };
         self.event(Event::Received { from: id(from), message: Message::Open(open) });
     }
 
     /// A follower opens its first session with an empty log that begins there.
     pub(super) fn opens_empty(&mut self, from: i32, at: usize) {
-        let open =
-            Open { epoch: EPOCH, incarnation: RUN, session: SessionNumber(1), last_epoch: None, end: offset(at) };
-        self.event(Event::Received { from: id(from), message: Message::Open(open) });
+        self.opens_kept(from, at, at);
     }
 
     /// What followers were answered since the last time.

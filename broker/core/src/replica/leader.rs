@@ -139,7 +139,8 @@ impl Leader {
         self.stopped = true;
         self.watermark_at = None;
         for follower in &mut self.followers {
-            follower.session = None;
+            // The next epoch tells whoever believes in a session.
+            (follower.session, follower.ended) = (None, None);
         }
     }
 

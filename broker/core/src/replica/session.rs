@@ -31,7 +31,6 @@ impl Replica {
             return;
         }
         follower.newest = Some(newest);
-        follower.ended = None;
         follower.refused = false;
         // Asked once more, it gets the same answer: the first one may be on its way, and the session counts.
         let verdict = follower.repeated(cx, open).unwrap_or_else(|| verdict_on(cx, open, member, given_up));
@@ -57,11 +56,12 @@ impl Replica {
     }
 
     /// Whether its log is from before the last unclean election and begins above the high watermark: what it has removed
-    /// was committed then, and is not now. As a leader it would say that everything below its start is committed.
+    /// was committed then, and is not now. As a leader it would say that everything below its start is committed. What is
+    /// not in this leader's log either is nobody's to be committed.
     fn begins_with_what_was_given_up(&self, cx: &Context<'_>, open: Open) -> bool {
         let before = |unclean: LeaderEpoch| open.last_epoch.is_none_or(|last| last < unclean);
         self.assignment.unclean.is_some_and(before)
-            && open.start > self.high_watermark
+            && open.start > self.high_watermark.max(cx.log.log_start())
             && cx.host.hold(Rule::RemovedWasCommitted)
     }
 
@@ -130,6 +130,10 @@ impl FollowerState {
             session.cursor = session.acked;
             return;
         }
+        // A late copy of a question may end the session that the first one began: whoever believes in it has to hear that.
+        let dropped = self.session.as_ref().map(|session| (session.incarnation, session.number));
+        let over = dropped.map(|(run, number)| (run, number, cx.now + cx.host.settings.retry)).or(self.ended);
+        self.ended = over.filter(|&(run, number, _)| !proven && (run, number) == (open.incarnation, open.session));
         self.session = proven.then_some(Session {
             incarnation: open.incarnation,
             number: open.session,

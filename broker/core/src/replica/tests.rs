@@ -111,6 +111,12 @@ fn a_log_that_begins_above_what_is_committed_since_an_unclean_election_starts_ov
         leader.opens_kept(2, start, 5);
         assert_eq!(leader.verdicts(), [verdict], "{unclean:?} {start}");
     }
+    // It begins where this leader's log does, which may itself be above what this leader knows to be committed.
+    let unclean = Some(LeaderEpoch::new(4));
+    let mut leader = Harness::given(5, Assignment { isr: vec![id(1)], min_insync: 3, unclean, ..led_by(1, 4) });
+    leader.removes_below(3);
+    leader.opens_kept(2, 3, 5);
+    assert_eq!(leader.verdicts(), [on]);
 }
 
 /// The first answer may be on its way, and the session counts already: another one would cut what is believed in.
@@ -121,6 +127,27 @@ fn a_question_that_is_repeated_gets_the_same_answer() {
     leader.assigned(&[1], 1);
     leader.opens_empty(2, 3);
     assert_eq!(leader.verdicts(), [Verdict::PushFrom(Offset::new(3)); 2]);
+}
+
+/// A question that comes again after retention has passed the session by ends it; the follower may have had its answer, and
+/// takes no other. It would wait for ever for what is not pushed any more.
+#[test]
+fn a_late_question_that_ends_a_session_is_followed_by_the_news() {
+    for ended_before in [false, true] {
+        let mut leader = Harness::leader_with(5, &[1, 2], &[1], 1);
+        leader.opens(2, 2);
+        leader.removes_below(3);
+        if ended_before {
+            leader.event(Event::PeerRefused(id(2)));
+        }
+        leader.verdicts();
+        leader.opens_only(2, 2);
+        assert_eq!(leader.verdicts(), [Verdict::StartOver(Offset::new(3))]);
+        for _ in 0..2 {
+            leader.passes(Duration::from_millis(500));
+            assert_eq!(leader.verdicts(), [Verdict::Refused]);
+        }
+    }
 }
 
 /// The answer to a question about a log that retention has emptied since is not the answer to the one before.
@@ -296,6 +323,19 @@ fn who_does_not_run_leaves_at_once() {
     assert_eq!(leader.alters(), [] as [Vec<BrokerId>; 0]);
     leader.passes(Duration::from_secs(2));
     assert_eq!(leader.alters(), [vec![id(1)]]);
+}
+
+/// What was due is done or given up: a deadline that stays in the past would be rung for without end.
+#[test]
+fn a_leader_that_has_stopped_is_due_for_nothing_but_its_complaint() {
+    let mut leader = Harness::leader(&[1, 2, 3], &[1, 2, 3], 1);
+    leader.opens(2, 0);
+    leader.event(Event::PeerRefused(id(2)));
+    leader.event(Event::WriteFailed(Offset::new(0)));
+    for _ in 0..3 {
+        leader.passes(Duration::from_millis(500));
+        assert!(!leader.is_due());
+    }
 }
 
 /// A partition at rest has no timer.

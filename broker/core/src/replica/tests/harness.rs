@@ -263,6 +263,11 @@ impl Harness {
         self.event(Event::Tick);
     }
 
+    /// Whether it wants to be looked at by now.
+    pub(super) fn is_due(&self) -> bool {
+        self.replica.deadline(&self.host).is_some_and(|at| at <= self.now)
+    }
+
     pub(super) fn admits(&self, acks: Acks) -> Result<LeaderEpoch, Refusal> {
         let cx = Context { now: self.now, host: &self.host, log: &self.log };
         self.replica.admit_produce(&cx, acks)

@@ -83,6 +83,8 @@ pub enum Event {
     Flushed(Offset),
     /// What [`Effect::Truncate`] or [`Effect::StartOver`] asked for is durable; the log ends there.
     Truncated(Offset),
+    /// Records were removed: the log begins later. A leader's followers remove them too.
+    StartMoved,
     /// A write failed: the log ends there now, all of it durable. Nothing that was beyond will ever be reported flushed.
     WriteFailed(Offset),
     /// The log is missing, quarantined, suspect, or went back (R12). Said again in each run, before the first assignment,
@@ -122,7 +124,8 @@ pub enum Event {
 /// What the shell has to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Send a message without records.
+    /// Send a message without records. An answer that says to start over takes along the producers below that offset, as
+    /// the leader knows them (T1).
     Send {
         /// To whom.
         to: BrokerId,
@@ -152,8 +155,12 @@ pub enum Effect {
     },
     /// Cut the log there, durably; then [`Event::Truncated`].
     Truncate(Offset),
-    /// Drop the log, durably, and begin there (with the producer snapshot); then [`Event::Truncated`].
+    /// Drop the log, durably, and begin there, with the producers that came with the answer of this step (T1); then
+    /// [`Event::Truncated`]. Without an answer there are none: it begins at 0.
     StartOver(Offset),
+    /// The leader has removed everything below: remove it too. Committed, and durable here. Asked for again by the next
+    /// message of the leader as long as the log begins earlier.
+    RemoveBelow(Offset),
     /// Ask the controller.
     Ask(Ask),
     /// Answer a produce request.
@@ -286,6 +293,7 @@ impl Replica {
             Event::Appended(produce) => self.on_appended(cx, produce, out),
             Event::Flushed(end) => self.on_flushed(cx, end, out),
             Event::Truncated(end) => self.on_truncated(cx, end, out),
+            Event::StartMoved => self.on_start_moved(cx, out),
             Event::WriteFailed(end) => self.on_write_failed(cx, end, out),
             Event::LogSuspect => self.on_log_suspect(cx, out),
             Event::Room(peer) => self.on_room(cx, peer, out),

@@ -10,7 +10,7 @@ use ottla_core::replica::{Acks, Context, Event, LogView, Outcome, Produce, Produ
 use ottla_core::types::{LeaderEpoch, Offset};
 
 use crate::log::producer_of;
-use crate::world::{Action, World};
+use crate::world::{Action, Beside, World};
 
 /// How long a request may take. Microseconds.
 const TIMEOUT_US: u64 = 3_000_000;
@@ -159,7 +159,7 @@ impl World {
             self.append(b, p, at, epoch, value);
             self.flush_more(b, p);
         }
-        self.step(b, p, Event::Appended(Some(Produce { id, end: at.plus(1), acks, deadline })), &[]);
+        self.step(b, p, Event::Appended(Some(Produce { id, end: at.plus(1), acks, deadline })), &Beside::NONE);
         true
     }
 

@@ -9,7 +9,7 @@ use ottla_core::types::Offset;
 use crate::controller::Controller;
 use crate::log::SimLog;
 use crate::node::{Disk, Node};
-use crate::world::{Action, Payload, World};
+use crate::world::{Action, Beside, Payload, World};
 
 impl World {
     /// One more fault, and when the next one comes.
@@ -279,7 +279,7 @@ impl World {
         self.forget_flushes(b, p);
         let epoch = self.nodes[b].replicas[p].assignment().leader_epoch;
         self.nodes[b].disk.logs[p].damage(&mut self.rng, epoch);
-        self.step(b, p, Event::LogSuspect, &[]);
+        self.step(b, p, Event::LogSuspect, &Beside::NONE);
         if self.rng.chance(400) {
             self.crash(b);
         }
@@ -322,6 +322,7 @@ impl World {
             node.disk.watermarks[p] = node.disk.watermarks[p].max(start);
             self.story.tell(self.now, format_args!("broker {} keeps p{p} from {start} on", b + 1));
             self.count("retention");
+            self.step(b, p, Event::StartMoved, &Beside::NONE);
         }
     }
 

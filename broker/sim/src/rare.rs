@@ -32,6 +32,7 @@ pub const RARE: &[&str] = &[
     "refused: epoch ends",
     "refused: too few in sync",
     "refused: unconfirmed leader",
+    "removed as the leader has",
     "retention",
     "retry found in the log",
     "settling a change",

@@ -10,7 +10,7 @@ use super::assignment::Assignment;
 use super::handover::Gray;
 use super::host::Host;
 use super::isr::{Damping, Pending};
-use super::message::SessionNumber;
+use super::message::{SessionNumber, Verdict};
 use super::produce::Produce;
 use super::push::Lane;
 use super::{Context, Effects, Replica, Role};
@@ -52,6 +52,9 @@ pub(super) struct FollowerState {
     pub(super) ended: Option<(Incarnation, SessionNumber, Instant)>,
     /// The newest session that it has opened; older ones are late messages.
     pub(super) newest: Option<(Incarnation, SessionNumber)>,
+    /// What it was told to cut by the answer to that one. A copy of the question that comes late is answered as the first
+    /// was, though more may be committed by now: the follower may be cutting already.
+    pub(super) cut: Option<Verdict>,
     /// When it last stood at the leader's log end.
     pub(super) caught_up_at: Instant,
     /// A moment, and where the log ended then: it was caught up at that moment once it stands there.
@@ -73,6 +76,7 @@ pub(super) struct Session {
     /// How far was pushed.
     pub(super) cursor: Offset,
     pub(super) watermark_sent: Offset,
+    pub(super) start_sent: Offset,
     pub(super) sent_at: Instant,
     pub(super) lane: Lane,
     /// Where what follows belongs; it moves there once nothing is under way.
@@ -88,6 +92,7 @@ impl FollowerState {
             session: None,
             ended: None,
             newest: None,
+            cut: None,
             caught_up_at: now,
             mark: (end, now),
             echoed: None,

@@ -59,6 +59,8 @@ pub struct Answer {
     pub verdict: Verdict,
     /// The leader's high watermark.
     pub high_watermark: Offset,
+    /// First offset that the leader keeps: what lies below was removed, by retention or DeleteRecords.
+    pub log_start: Offset,
     /// To be given back.
     pub stamp: Stamp,
 }
@@ -79,6 +81,8 @@ pub struct Push {
     pub end: Offset,
     /// The leader's high watermark.
     pub high_watermark: Offset,
+    /// First offset that the leader keeps: what lies below was removed, by retention or DeleteRecords.
+    pub log_start: Offset,
     /// To be given back.
     pub stamp: Stamp,
 }

@@ -52,13 +52,17 @@ pub enum Rule {
     HeardInThisRun,
     /// What was appended before is known to every leader (T1). Kept by the shell, from the log.
     SequencesFromLog,
+    /// A log that starts over begins with the producers of what it lacks (T1). Kept by the shell, from the leader's log.
+    ProducersComeAlong,
+    /// What the leader has removed goes everywhere (R14).
+    RemovalsFollow,
     /// A watermark that may lag behind what was shown before is not shown (R10).
     WatermarkAfterElection,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::EndsAreDurable,
         Self::EveryInSyncReplicaCounts,
         Self::PendingMembersCount,
@@ -82,6 +86,8 @@ impl Rule {
         Self::SuspectTakesNoPart,
         Self::HeardInThisRun,
         Self::SequencesFromLog,
+        Self::ProducersComeAlong,
+        Self::RemovalsFollow,
         Self::WatermarkAfterElection,
     ];
 }

@@ -30,10 +30,13 @@ impl Replica {
             out.push(Effect::Noted(Note::StaleIgnored));
             return;
         }
-        follower.newest = Some(newest);
+        let again = follower.newest.replace(newest) == Some(newest);
         follower.refused = false;
         // Asked once more, it gets the same answer: the first one may be on its way, and the session counts.
-        let verdict = follower.repeated(cx, open).unwrap_or_else(|| verdict_on(cx, open, member, given_up));
+        let cut = follower.cut.filter(|_| again);
+        let verdict = cut.or_else(|| follower.repeated(cx, open));
+        let verdict = verdict.unwrap_or_else(|| verdict_on(cx, open, member, given_up));
+        follower.cut = Some(verdict).filter(|verdict| !matches!(verdict, Verdict::PushFrom(_)));
         follower.begin_session(cx, open, verdict, watermark);
         let answer = Answer {
             epoch: open.epoch,
@@ -41,6 +44,7 @@ impl Replica {
             session: open.session,
             verdict,
             high_watermark: watermark,
+            log_start: cx.log.log_start(),
             stamp: cx.host.stamp(cx.now),
         };
         out.push(Effect::Send { to: from, message: Message::Answer(answer) });
@@ -73,6 +77,7 @@ impl Replica {
             session: open.session,
             verdict: Verdict::Refused,
             high_watermark: Offset::default(),
+            log_start: Offset::default(),
             stamp: cx.host.stamp(cx.now),
         };
         out.push(Effect::Send { to, message: Message::Answer(answer) });
@@ -140,6 +145,7 @@ impl FollowerState {
             acked: open.end,
             cursor: open.end,
             watermark_sent: watermark,
+            start_sent: cx.log.log_start(),
             sent_at: cx.now,
             lane: Lane::Live,
             lane_next: Lane::Live,

@@ -129,6 +129,18 @@ fn a_question_that_is_repeated_gets_the_same_answer() {
     assert_eq!(leader.verdicts(), [Verdict::PushFrom(Offset::new(3)); 2]);
 }
 
+/// It may be cutting already, though the leader would not tell it to any more: it would be believed to have what it cut.
+#[test]
+fn a_question_that_was_answered_with_a_cut_is_always_answered_so() {
+    let over = Verdict::StartOver(Offset::new(0));
+    let mut leader = Harness::leader_with(5, &[1, 2, 3], &[1, 2], 2);
+    leader.opens_empty(3, 3);
+    leader.assigned(&[1, 2, 3], 2);
+    leader.opens_empty(3, 3);
+    assert_eq!(leader.verdicts(), [over; 2]);
+    assert_eq!(leader.replica.follower_end(id(3)), None);
+}
+
 /// A question that comes again after retention has passed the session by ends it; the follower may have had its answer, and
 /// takes no other. It would wait for ever for what is not pushed any more.
 #[test]
@@ -150,14 +162,16 @@ fn a_late_question_that_ends_a_session_is_followed_by_the_news() {
     }
 }
 
-/// The answer to a question about a log that retention has emptied since is not the answer to the one before.
+/// The answer to a question about a log of which retention has removed more since is not the answer to the one before.
 #[test]
 fn a_session_is_asked_for_again_only_with_the_same_log() {
     let mut follower = Harness::given(5, led_by(2, 4));
     follower.passes(Duration::from_millis(500));
+    follower.removes_below(3);
+    follower.passes(Duration::from_millis(500));
     follower.removes_below(5);
     follower.passes(Duration::from_millis(500));
-    assert_eq!(follower.opened(), [1, 1, 2]);
+    assert_eq!(follower.opened(), [1, 1, 2, 3]);
 }
 
 /// A follower that never hears that its session is over would wait for ever for what is not pushed any more.
@@ -349,4 +363,41 @@ fn a_partition_at_rest_asks_for_no_tick() {
     leader.acks(3, 2);
     leader.passes(Duration::from_millis(10));
     assert_eq!(leader.replica.deadline(&leader.host), None);
+}
+
+/// R14: what a leader has removed goes everywhere, but never more than is committed and durable.
+#[test]
+fn a_follower_removes_what_its_leader_has_removed() {
+    let removed = |follower: &mut Harness| {
+        let effects = std::mem::take(&mut follower.effects);
+        let below = |effect| if let Effect::RemoveBelow(start) = effect { Some(start.get()) } else { None };
+        effects.into_iter().filter_map(below).collect::<Vec<_>>()
+    };
+    let mut follower = Harness::given(5, led_by(2, 4));
+    follower.pushed_watermark(2);
+    follower.pushed(2, 4);
+    assert_eq!(removed(&mut follower), [2]);
+    follower.removes_below(2);
+    follower.pushed(9, 4);
+    assert_eq!(removed(&mut follower), [4]);
+    follower.removes_below(4);
+    follower.pushed(9, 4);
+    assert_eq!(removed(&mut follower), []);
+}
+
+/// A leader says so at once, and to everybody who was not told.
+#[test]
+fn a_leader_tells_its_followers_where_its_log_begins() {
+    let mut leader = Harness::leader(&[1, 2, 3], &[1, 2, 3], 1);
+    leader.append(5);
+    leader.opens(2, 0);
+    leader.removes_below(3);
+    leader.effects.clear();
+    leader.event(Event::StartMoved);
+    leader.event(Event::StartMoved);
+    let told = |effect: &Effect| {
+        let Effect::Send { to, message: Message::Push(push) } = effect else { return None };
+        Some((to.get(), push.log_start.get()))
+    };
+    assert_eq!(leader.effects.iter().filter_map(told).collect::<Vec<_>>(), [(2, 3)]);
 }

@@ -123,18 +123,25 @@ impl Harness {
         let (session, stamp) = (self.replica.sessions, self.host.stamp(self.now));
         let incarnation = Incarnation::new(run.try_into().unwrap());
         let high_watermark = Offset::default();
-        let answer = Answer { epoch: EPOCH, incarnation, session, verdict, high_watermark, stamp };
+        let log_start = Offset::default();
+        let answer = Answer { epoch: EPOCH, incarnation, session, verdict, high_watermark, log_start, stamp };
         self.event(Event::Received { from: id(2), message: Message::Answer(answer) });
     }
 
     /// Broker 2 lets it follow at its end, and says that so much is committed.
     pub(super) fn pushed_watermark(&mut self, end: usize) {
         self.answered(7, Verdict::PushFrom(self.log.log_end()));
+        self.pushed(end, 0);
+        assert_eq!(self.replica.high_watermark(), offset(end));
+    }
+
+    /// Broker 2 says that so much is committed, and where its log begins.
+    pub(super) fn pushed(&mut self, end: usize, start: usize) {
         let (session, stamp, at) = (self.replica.sessions, self.host.stamp(self.now), self.log.log_end());
-        let high_watermark = offset(end);
-        let push = Push { epoch: EPOCH, incarnation: RUN, session, base: at, end: at, high_watermark, stamp };
+        let (epoch, incarnation) = (EPOCH, RUN);
+        let (high_watermark, log_start) = (offset(end), offset(start));
+        let push = Push { epoch, incarnation, session, base: at, end: at, high_watermark, log_start, stamp };
         self.event(Event::Received { from: id(2), message: Message::Push(push) });
-        assert_eq!(self.replica.high_watermark(), high_watermark);
     }
 
     pub(super) fn removes_below(&mut self, start: usize) {

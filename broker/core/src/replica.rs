@@ -23,6 +23,7 @@ mod credits;
 mod follower;
 mod handover;
 mod high_watermark;
+mod hold;
 mod host;
 mod isr;
 mod leader;
@@ -41,6 +42,7 @@ mod tests;
 pub use admission::Refusal;
 pub use assignment::Assignment;
 pub use credits::{Budget, Window};
+pub use hold::Hold;
 pub use host::{Host, Peer, Settings, Stamp, View};
 pub use log_view::{Comparison, LogView, compare, cut};
 pub use message::{Ack, Alter, Altered, Answer, Ask, Complaint, Message, Open, Push, SessionNumber, Verdict};
@@ -79,6 +81,8 @@ pub enum Event {
     /// The leader's log has more records, appended in the epoch that admission gave; with whoever waits for them. Also for
     /// a batch that was appended before (T1): then nothing is new but who waits.
     Appended(Option<Produce>),
+    /// A produce request came that was refused with [`Refusal::EpochEnds`]: it waits for the next epoch.
+    Held(Hold),
     /// Everything below is durable. Never comes for records that were cut off.
     Flushed(Offset),
     /// What [`Effect::Truncate`] or [`Effect::StartOver`] asked for is durable; the log ends there.
@@ -189,6 +193,8 @@ pub enum Note {
     Unconfirmed,
     /// Leadership is handed over because the disk is slow.
     HandedOver,
+    /// A request waits for the next epoch.
+    Held,
     /// A leader's answer would have cut below the high watermark (R8).
     CutRefused,
 }
@@ -291,6 +297,7 @@ impl Replica {
             Event::PeersChanged => self.on_peers_changed(cx, out),
             Event::Received { from, message } => self.on_received(cx, from, message, out),
             Event::Appended(produce) => self.on_appended(cx, produce, out),
+            Event::Held(hold) => self.on_hold(cx, hold, out),
             Event::Flushed(end) => self.on_flushed(cx, end, out),
             Event::Truncated(end) => self.on_truncated(cx, end, out),
             Event::StartMoved => self.on_start_moved(cx, out),

@@ -139,6 +139,7 @@ impl World {
         self.tell_fault(format_args!("broker {} stands still for {} ms", b + 1, span / 1000));
         self.count("freeze");
         self.nodes[b].frozen_until = self.now + span;
+        self.nodes[b].late_until = self.now + span;
     }
 
     fn block(&mut self, from: usize, to: usize, span: u64) {
@@ -385,7 +386,8 @@ impl World {
         }
         self.tell_fault(format_args!("broker {id} drains"));
         self.count("planned stop");
-        let run = self.nodes[b].disk.run;
+        let (run, at) = (self.nodes[b].disk.run, self.nodes[b].instant(self.now));
+        self.nodes[b].host.on_stopping(at);
         self.send(b + 1, 0, Payload::Drain { run });
         self.nodes[b].dies_after = Some(600);
     }

@@ -35,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) ready: BTreeSet<(BrokerId, usize)>,
     pub(crate) windows: BTreeMap<BrokerId, Window>,
     pub(crate) frozen_until: u64,
+    /// What came while it stood still is looked at then, though it may go on earlier.
+    pub(crate) late_until: u64,
     last_loop: u64,
     /// Dies after so many effects.
     pub(crate) dies_after: Option<u32>,
@@ -115,6 +117,7 @@ impl Node {
             ready: BTreeSet::new(),
             windows: BTreeMap::new(),
             frozen_until: 0,
+            late_until: 0,
             last_loop: 0,
             dies_after: None,
             disk,
@@ -551,6 +554,7 @@ impl World {
             Note::Settling => "settling a change",
             Note::Unconfirmed => "answer held: unconfirmed",
             Note::HandedOver => "slow leader hands over",
+            Note::Held => "held while an epoch ends",
             Note::CutRefused => "cut refused",
         });
         if note == Note::CutRefused {

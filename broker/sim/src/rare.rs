@@ -21,6 +21,8 @@ pub const RARE: &[&str] = &[
     "flapping",
     "freeze",
     "gap",
+    "held until its time was up",
+    "held until the next epoch",
     "isr expand",
     "isr shrink",
     "late loop",

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use ottla_core::producer::ProducerState;
 use ottla_core::replica::{
-    Acks, Assignment, Context, Effect, Effects, Event, Lane, Message, Outcome, Produce, ProduceId, Push, Refusal,
+    Acks, Assignment, Context, Effect, Effects, Event, Hold, Lane, Message, Outcome, Produce, ProduceId, Push, Refusal,
     Replica as Machine, SessionNumber,
 };
 use ottla_core::types::{BrokerId, LeaderEpoch, Lsn, Offset};
@@ -199,6 +199,26 @@ impl Replica {
         let deadline = self.hub.clock.monotonic() + patience;
         self.step(&mut seat, Event::Appended(Some(Produce { id, end, acks, deadline })), Beside::default());
         receiver
+    }
+
+    /// A request that was refused because the epoch ends waits for the next one. Resolves to [`Outcome::LookAgain`], or when
+    /// `patience` is over.
+    pub fn hold(self: &Arc<Self>, patience: Duration) -> oneshot::Receiver<Outcome> {
+        let (sender, receiver) = oneshot::channel();
+        let id = self.hub.next_produce();
+        let mut seat = self.seat.lock();
+        seat.waiting.insert(id, sender);
+        let deadline = self.hub.clock.monotonic() + patience;
+        self.step(&mut seat, Event::Held(Hold { id, deadline }), Beside::default());
+        receiver
+    }
+
+    /// Records were removed here: waiting fetches look again, and followers remove them too.
+    pub fn start_moved(self: &Arc<Self>) {
+        self.wake();
+        if !self.is_alone() {
+            self.handle(Event::StartMoved);
+        }
     }
 
     /// As [`Self::appended`], for records whose sender looks for itself.

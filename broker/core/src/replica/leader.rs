@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::assignment::Assignment;
 use super::handover::Gray;
+use super::hold::Hold;
 use super::host::Host;
 use super::isr::{Damping, Pending};
 use super::message::{SessionNumber, Verdict};
@@ -41,6 +42,10 @@ pub(super) struct Leader {
     /// The high watermark moved, and goes out alone then.
     pub(super) watermark_at: Option<Instant>,
     pub(super) gray: Gray,
+    /// Who waits for the next epoch.
+    pub(super) held: Vec<Hold>,
+    /// It has asked to be relieved, and takes no appends until then.
+    pub(super) leaves_until: Option<Instant>,
 }
 
 /// What a leader knows of one follower.
@@ -128,6 +133,8 @@ impl Leader {
             times_out_at: None,
             watermark_at: None,
             gray: Gray::default(),
+            held: Vec::new(),
+            leaves_until: None,
         }
     }
 
@@ -163,8 +170,9 @@ impl Leader {
         let pushes = self.followers.iter().filter_map(|follower| follower.probe_at(host));
         let over = self.followers.iter().filter_map(|follower| follower.tell_over_at(host));
         let isr = self.isr_deadline(host, assignment);
-        let timers = [self.times_out_at, self.watermark_at, self.held_until, isr, self.gray.deadline(host)];
-        timers.into_iter().flatten().chain(pushes).chain(over).min()
+        let own = [self.times_out_at, self.watermark_at, self.held_until, self.hold_deadline(host)];
+        let timers = own.into_iter().chain([isr, self.gray.deadline(host)]);
+        timers.flatten().chain(pushes).chain(over).min()
     }
 
     pub(super) fn check(&self, assignment: &Assignment) {
@@ -201,6 +209,7 @@ impl Replica {
     pub(super) fn on_leader_tick(&mut self, cx: &Context<'_>, out: &mut Effects) {
         self.judge_own_disk(cx, out);
         self.time_out(cx, out);
+        self.let_go(cx, out);
         self.retry_alter(cx, out);
         self.send_watermark(cx, out);
         self.probe(cx, out);

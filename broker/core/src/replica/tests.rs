@@ -323,6 +323,49 @@ fn a_failed_write_ends_the_epoch() {
     assert!(leader.effects.iter().any(asked));
 }
 
+/// What an epoch that ends does to produce requests: they wait for the next one, as long as that may come.
+#[test]
+fn who_comes_while_the_epoch_ends_waits_for_the_next_one() {
+    let ends = |leader: &Harness| matches!(leader.admits(Acks::All), Err(Refusal::EpochEnds { .. }));
+    let second = Duration::from_secs(1);
+    let stopping = || {
+        let mut leader = Harness::leader(&[1, 2], &[1, 2], 1);
+        leader.stops();
+        assert!(ends(&leader));
+        leader.holds(1, 5 * second);
+        leader.passes(second - Duration::from_millis(1));
+        assert_eq!(leader.answers(), []);
+        leader
+    };
+    let mut leader = stopping();
+    leader.event(Event::Assigned(led_by(2, 5)));
+    assert_eq!(leader.answers(), [(1, Outcome::LookAgain)]);
+    let two = Some(id(2));
+    assert!(matches!(leader.admits(Acks::All), Err(Refusal::NotLeader { leader, .. }) if leader == two));
+
+    let mut leader = stopping();
+    assert!(leader.replica.deadline(&leader.host).is_some());
+    leader.passes(Duration::from_millis(1));
+    assert_eq!(leader.answers(), [(1, Outcome::LookAgain)], "nobody took over");
+    assert!(leader.admits(Acks::All).is_ok());
+
+    let mut leader = stopping();
+    leader.assigned(&[1], 1);
+    assert_eq!(leader.answers(), [(1, Outcome::LookAgain)], "nobody can take over");
+    leader.holds(2, second);
+    assert_eq!(leader.answers(), [(2, Outcome::LookAgain)]);
+
+    let mut leader = Harness::leader(&[1, 2], &[1, 2], 1);
+    leader.event(Event::WriteFailed(Offset::new(0)));
+    leader.holds(1, 2 * second);
+    leader.holds(2, 3 * second);
+    leader.passes(2 * second);
+    assert_eq!(leader.answers(), [(1, Outcome::TimedOut)], "its own time is up");
+    leader.event(Event::Assigned(led_by(1, 5)));
+    assert_eq!(leader.answers(), [(2, Outcome::LookAgain)], "it leads on");
+    assert!(leader.admits(Acks::All).is_ok());
+}
+
 /// A follower that does not run leaves at once, one that is silent after its time.
 #[test]
 fn who_does_not_run_leaves_at_once() {

@@ -255,6 +255,29 @@ impl Harness {
         self.event(Event::Received { from: id(from), message: Message::Ack(ack) });
     }
 
+    /// Its broker is about to stop.
+    pub(super) fn stops(&mut self) {
+        self.host.on_stopping(self.now);
+    }
+
+    /// A produce request that was refused because the epoch ends.
+    pub(super) fn holds(&mut self, request: u64, patience: Duration) {
+        let deadline = self.now + patience;
+        self.event(Event::Held(Hold { id: ProduceId(request), deadline }));
+    }
+
+    /// What requests were answered since the last time.
+    pub(super) fn answers(&mut self) -> Vec<(u64, Outcome)> {
+        let effects = std::mem::take(&mut self.effects);
+        let mut answers = Vec::new();
+        for effect in effects {
+            if let Effect::Answer(id, outcome) = effect {
+                answers.push((id.0, outcome));
+            }
+        }
+        answers
+    }
+
     pub(super) fn fences(&mut self, peer: i32) {
         self.host.on_peer(id(peer), Peer { incarnation: RUN, fenced: true, draining: false });
         self.event(Event::PeersChanged);

@@ -27,7 +27,7 @@ use crate::controller::{Place, Remote};
 use crate::handlers::fetch::Sessions;
 use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
-use crate::partitions::{self, Partitions};
+use crate::partitions::{self, Partitions, Replica};
 use crate::server::admission::Budget;
 use crate::server::listener::{self, BindError, Bound, Connections};
 use crate::{controller, data, groups, http, logging, repair, transport};
@@ -322,7 +322,11 @@ async fn retain(node: Arc<Node>) {
         let removed = tokio::task::spawn_blocking(move || log.retain(now)).await;
         match removed {
             Ok(Ok(0)) => {}
-            Ok(Ok(partitions)) => tracing::debug!(partitions, "retention moved log starts"),
+            Ok(Ok(partitions)) => {
+                tracing::debug!(partitions, "retention moved log starts");
+                // Those that did not move have nothing to say.
+                node.partitions.all().iter().for_each(Replica::start_moved);
+            }
             Ok(Err(error)) => tracing::error!(%error, "retention"),
             Err(error) => tracing::error!(%error, "retention was interrupted"),
         }

@@ -8,11 +8,12 @@ mod accept;
 mod credit;
 mod dial;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use ottla_core::limits;
-use ottla_core::replica::{Event, Message};
+use ottla_core::replica::{Answer, Event, Message, Verdict};
 use ottla_core::types::{BrokerId, ClusterId, TopicPartition};
 use ottla_rpc::{controller, replication};
 use tokio::net::TcpListener;
@@ -26,6 +27,8 @@ pub use dial::run as dial;
 
 /// The most bytes of one frame: a push, or one batch that is larger than a push.
 const FRAME_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Messages that go out together come to about so many bytes.
+const PIECE_BYTES: usize = 256 * 1024;
 /// What one connection may have under way: two for each of a handful of brokers.
 const CREDIT_BYTES: u64 = (limits::REPLICATION_BYTES / 4) as u64;
 
@@ -40,13 +43,29 @@ pub struct Me {
     pub partitions: Arc<Partitions>,
 }
 
-/// Messages that go out together, none of them with records.
-fn encoded(messages: impl IntoIterator<Item = (TopicPartition, Message)>) -> Bytes {
+/// The first of these messages, as many as go out together; those that are left are for the next time.
+fn encoded(partitions: &Partitions, messages: &mut VecDeque<(TopicPartition, Message)>) -> Bytes {
     let mut bytes = BytesMut::new();
-    for (partition, message) in messages {
-        replication::put(&replication::Item::Message { partition, message }, 0, &mut bytes);
+    while bytes.len() < PIECE_BYTES
+        && let Some((partition, message)) = messages.pop_front()
+    {
+        let producers = producers(partitions, partition, &message);
+        replication::put(&replication::Item::Message { partition, message }, producers.len(), &mut bytes);
+        bytes.extend_from_slice(&producers);
     }
     bytes.freeze()
+}
+
+/// Who is told to start over is told what producers did below (T1). Looked up only now, so that queues hold no bytes; what
+/// lies below a log start that was once said does not change any more.
+fn producers(partitions: &Partitions, id: TopicPartition, message: &Message) -> Bytes {
+    match message {
+        Message::Answer(Answer { verdict: Verdict::StartOver(start), .. }) => {
+            let known = partitions.get(id).map(|replica| replica.log.producers_below(*start));
+            ottla_log::producers::to_bytes(&known.unwrap_or_default())
+        }
+        Message::Answer(_) | Message::Open(_) | Message::Push(_) | Message::Ack(_) => Bytes::new(),
+    }
 }
 
 /// Serves other brokers until the broker stops.

@@ -23,6 +23,7 @@ mod credits;
 mod follower;
 mod handover;
 mod high_watermark;
+mod hold;
 mod host;
 mod isr;
 mod leader;
@@ -41,6 +42,7 @@ mod tests;
 pub use admission::Refusal;
 pub use assignment::Assignment;
 pub use credits::{Budget, Window};
+pub use hold::Hold;
 pub use host::{Host, Peer, Settings, Stamp, View};
 pub use log_view::{Comparison, LogView, compare, cut};
 pub use message::{Ack, Alter, Altered, Answer, Ask, Complaint, Message, Open, Push, SessionNumber, Verdict};
@@ -79,10 +81,14 @@ pub enum Event {
     /// The leader's log has more records, appended in the epoch that admission gave; with whoever waits for them. Also for
     /// a batch that was appended before (T1): then nothing is new but who waits.
     Appended(Option<Produce>),
+    /// A produce request came that was refused with [`Refusal::EpochEnds`]: it waits for the next epoch.
+    Held(Hold),
     /// Everything below is durable. Never comes for records that were cut off.
     Flushed(Offset),
     /// What [`Effect::Truncate`] or [`Effect::StartOver`] asked for is durable; the log ends there.
     Truncated(Offset),
+    /// Records were removed: the log begins later. A leader's followers remove them too.
+    StartMoved,
     /// A write failed: the log ends there now, all of it durable. Nothing that was beyond will ever be reported flushed.
     WriteFailed(Offset),
     /// The log is missing, quarantined, suspect, or went back (R12). Said again in each run, before the first assignment,
@@ -122,7 +128,8 @@ pub enum Event {
 /// What the shell has to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Send a message without records.
+    /// Send a message without records. An answer that says to start over takes along the producers below that offset, as
+    /// the leader knows them (T1).
     Send {
         /// To whom.
         to: BrokerId,
@@ -152,8 +159,12 @@ pub enum Effect {
     },
     /// Cut the log there, durably; then [`Event::Truncated`].
     Truncate(Offset),
-    /// Drop the log, durably, and begin there (with the producer snapshot); then [`Event::Truncated`].
+    /// Drop the log, durably, and begin there, with the producers that came with the answer of this step (T1); then
+    /// [`Event::Truncated`]. Without an answer there are none: it begins at 0.
     StartOver(Offset),
+    /// The leader has removed everything below: remove it too. Committed, and durable here. Asked for again by the next
+    /// message of the leader as long as the log begins earlier.
+    RemoveBelow(Offset),
     /// Ask the controller.
     Ask(Ask),
     /// Answer a produce request.
@@ -182,6 +193,8 @@ pub enum Note {
     Unconfirmed,
     /// Leadership is handed over because the disk is slow.
     HandedOver,
+    /// A request waits for the next epoch.
+    Held,
     /// A leader's answer would have cut below the high watermark (R8).
     CutRefused,
 }
@@ -284,8 +297,10 @@ impl Replica {
             Event::PeersChanged => self.on_peers_changed(cx, out),
             Event::Received { from, message } => self.on_received(cx, from, message, out),
             Event::Appended(produce) => self.on_appended(cx, produce, out),
+            Event::Held(hold) => self.on_hold(cx, hold, out),
             Event::Flushed(end) => self.on_flushed(cx, end, out),
             Event::Truncated(end) => self.on_truncated(cx, end, out),
+            Event::StartMoved => self.on_start_moved(cx, out),
             Event::WriteFailed(end) => self.on_write_failed(cx, end, out),
             Event::LogSuspect => self.on_log_suspect(cx, out),
             Event::Room(peer) => self.on_room(cx, peer, out),

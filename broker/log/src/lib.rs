@@ -14,7 +14,7 @@ pub mod journal;
 mod names;
 pub mod partition;
 mod phase;
-mod producers;
+pub mod producers;
 pub mod segment;
 mod shared;
 pub mod store;

@@ -268,6 +268,11 @@ impl Partition {
         self.state.lock().producers.snapshot(Offset::new(i64::MAX))
     }
 
+    /// What is known of its producers below `end`: what a log needs that begins there (T1).
+    pub fn producers_below(&self, end: Offset) -> Vec<ProducerState> {
+        self.state.lock().producers.snapshot(end)
+    }
+
     /// The offsets that cannot be read any more.
     pub fn damage(&self) -> Vec<DamagedRange> {
         self.state.lock().damage.ranges().to_vec()

@@ -1,12 +1,39 @@
 //! Producer snapshots: the bytes of `ottla_core::producer`'s states.
 //!
 //! Owns their encoding inside the catalogue (at the flushed end, a hint) and inside the partition's own record (at the
-//! log start, not a hint: what it says is in no batch any more). Decides nothing about sequences.
+//! log start, not a hint: what it says is in no batch any more), and by itself, for a replica whose log starts over at
+//! another's start. Decides nothing about sequences.
 
+use bytes::Bytes;
 use ottla_core::producer::{BATCHES_KEPT, Batch, ProducerState};
 use ottla_core::types::{ProducerEpoch, ProducerId, Sequence};
 
-use crate::codec::{Body, Fields, Unusable};
+pub use crate::codec::Unusable;
+use crate::codec::{Body, Fields, Format};
+
+const FORMAT: Format = Format { magic: *b"OTTLPROD", version: 1 };
+
+/// `states` by themselves, checksummed; no bytes if there are none.
+pub fn to_bytes(states: &[ProducerState]) -> Bytes {
+    if states.is_empty() {
+        return Bytes::new();
+    }
+    let mut body = Body::default();
+    encode(states, &mut body);
+    FORMAT.seal(&body.0).into()
+}
+
+/// What [`to_bytes`] wrote.
+///
+/// # Errors
+/// The bytes are damaged, or a newer build's.
+pub fn from_bytes(bytes: &[u8]) -> Result<Vec<ProducerState>, Unusable> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (_version, mut fields) = FORMAT.open(bytes)?;
+    decode(&mut fields)
+}
 
 const STATE_BYTES_MIN: usize = 8 + 2 + 8 + 1;
 
@@ -69,6 +96,9 @@ mod tests {
         let mut body = Body::default();
         encode(&states, &mut body);
         assert_eq!(decode(&mut Fields::new(&body.0)), Ok(states.clone()));
+        assert_eq!(from_bytes(&to_bytes(&states)), Ok(states.clone()));
+        assert_eq!((from_bytes(&to_bytes(&[])), to_bytes(&[]).len()), (Ok(Vec::new()), 0));
+        assert_eq!(from_bytes(&to_bytes(&states)[1..]), Err(Unusable::Damaged));
         assert_eq!(Producers::restore(states), producers);
         for length in 0..body.0.len() {
             assert!(decode(&mut Fields::new(&body.0[..length])).is_err());

@@ -135,6 +135,7 @@ fn pieces(bytes: usize) -> impl futures::Stream<Item = Bytes> {
             base: Offset::new(at as i64),
             end: Offset::new(at as i64 + 1),
             high_watermark: Offset::new(at as i64),
+            log_start: Offset::new(0),
             stamp: Stamp(1_000_000_000),
         };
         let partition = TopicPartition::new(TopicId::from_bytes([9; 16]), PartitionIndex::new(1));

@@ -12,7 +12,7 @@ pub mod server;
 #[cfg(test)]
 mod tests;
 
-use ottla_core::replica::{Lane, Message};
+use ottla_core::replica::{Lane, Message, Verdict};
 use ottla_core::types::{BrokerId, ClusterId, Incarnation, TopicPartition};
 
 pub use crate::transport::{endpoint, server};
@@ -58,7 +58,8 @@ pub enum Item {
         /// A sentence. What is longer than 4 KiB is cut.
         reason: String,
     },
-    /// From one replica to another. A push with records has them behind it.
+    /// From one replica to another. A push with records has them behind it, and an answer that says to start over may have
+    /// a snapshot of producers.
     Message {
         /// Whose replicas.
         partition: TopicPartition,
@@ -70,4 +71,16 @@ pub enum Item {
         /// How many.
         bytes: u64,
     },
+}
+
+impl Item {
+    /// Whether bytes may lie behind it: a push's records, or the snapshot of producers of an answer that says to start over.
+    pub fn may_have_bytes(&self) -> bool {
+        let Self::Message { message, .. } = self else { return false };
+        match message {
+            Message::Push(_) => true,
+            Message::Answer(answer) => matches!(answer.verdict, Verdict::StartOver(_)),
+            Message::Open(_) | Message::Ack(_) => false,
+        }
+    }
 }

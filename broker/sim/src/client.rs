@@ -6,14 +6,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_core::replica::{Acks, Context, Event, LogView, Outcome, Produce, ProduceId, Refusal, Rule};
+use ottla_core::replica::{Acks, Context, Event, Hold, LogView, Outcome, Produce, ProduceId, Refusal, Rule};
 use ottla_core::types::{LeaderEpoch, Offset};
 
 use crate::log::producer_of;
-use crate::world::{Action, World};
+use crate::world::{Action, Beside, World};
 
 /// How long a request may take. Microseconds.
 const TIMEOUT_US: u64 = 3_000_000;
+/// How much later than its time a held request may be let go: clocks do not go at the same speed. Microseconds.
+const HELD_US: u64 = 100_000;
 
 /// A producer of one partition.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ struct Open {
     epoch: LeaderEpoch,
     value: u64,
     acks: Acks,
+    /// Nothing was appended: it waits for the next epoch, at most until then.
+    held: Option<u64>,
 }
 
 /// All clients.
@@ -133,6 +137,10 @@ impl World {
             Ok(epoch) => epoch,
             Err(refusal) => {
                 self.refused(refusal);
+                if let Refusal::EpochEnds { epoch } = refusal {
+                    self.hold(b, p, epoch, index);
+                    return true;
+                }
                 return false;
             }
         };
@@ -151,7 +159,7 @@ impl World {
         let id = ProduceId(self.clients.values);
         let value = if idempotent { ((index as u64) << 32) | number } else { self.clients.values };
         let at = before.unwrap_or(end);
-        self.clients.open.insert(id, Open { partition: p, broker: b, life, at, epoch, value, acks });
+        self.clients.open.insert(id, Open { partition: p, broker: b, life, at, epoch, value, acks, held: None });
         self.clients.producers[index].waits = Some((id, self.now + TIMEOUT_US / 2)).filter(|_| idempotent);
         if before.is_some() {
             self.count("retry found in the log");
@@ -159,8 +167,54 @@ impl World {
             self.append(b, p, at, epoch, value);
             self.flush_more(b, p);
         }
-        self.step(b, p, Event::Appended(Some(Produce { id, end: at.plus(1), acks, deadline })), &[]);
+        self.step(b, p, Event::Appended(Some(Produce { id, end: at.plus(1), acks, deadline })), &Beside::NONE);
         true
+    }
+
+    /// The epoch is about to end: the request waits for the next one instead of coming again and again.
+    fn hold(&mut self, b: usize, p: usize, epoch: LeaderEpoch, index: usize) {
+        self.clients.values += 1;
+        let id = ProduceId(self.clients.values);
+        let node = &self.nodes[b];
+        let (life, at) = (node.life, node.disk.logs[p].end());
+        let patience = self.rng.within(0, TIMEOUT_US);
+        let deadline = self.nodes[b].instant(self.now) + Duration::from_micros(patience);
+        let held = Some(self.now + patience + HELD_US);
+        let idempotent = self.clients.producers[index].idempotent;
+        self.clients.producers[index].waits = Some((id, self.now + TIMEOUT_US)).filter(|_| idempotent);
+        let open = Open { partition: p, broker: b, life, at, epoch, value: index as u64, acks: Acks::All, held };
+        self.clients.open.insert(id, open);
+        self.step(b, p, Event::Held(Hold { id, deadline }), &Beside::NONE);
+    }
+
+    /// A request that waited for the next epoch is let go: it is known now who leads, or nobody took over, or its time is up.
+    fn let_go(&mut self, b: usize, held: Open, until: u64, outcome: Outcome) {
+        let (p, now) = (held.partition, self.now);
+        let node = &self.nodes[b];
+        if now > until.max(node.late_until + HELD_US) {
+            self.fail("Liveness", format!("a request is held for {} ms too long", (now - until) / 1000));
+            return;
+        }
+        let cx = Context { now: node.instant(now), host: &node.host, log: &node.disk.logs[p] };
+        let refusal = node.replicas[p].admit_produce(&cx, Acks::All).err();
+        match outcome {
+            Outcome::LookAgain if refusal == Some(Refusal::EpochEnds { epoch: held.epoch }) => {
+                self.fail("Liveness", "a held request is let go while its epoch still ends".to_owned());
+            }
+            Outcome::LookAgain => {
+                self.count("held until the next epoch");
+                let producer = usize::try_from(held.value).ok().and_then(|index| self.clients.producers.get_mut(index));
+                if let Some(Refusal::NotLeader { leader: Some(leader), .. }) = refusal
+                    && let Some(producer) = producer
+                {
+                    producer.leader = usize::try_from(leader.get() - 1).unwrap_or(0);
+                }
+            }
+            Outcome::TimedOut => self.count("held until its time was up"),
+            Outcome::Safe | Outcome::LeadershipEnded | Outcome::WriteFailed => {
+                self.fail("R1", format!("{outcome:?} is said of a request that nothing was appended for"));
+            }
+        }
     }
 
     fn refused(&mut self, refusal: Refusal) {
@@ -178,6 +232,10 @@ impl World {
             self.fail("Liveness", format!("request {id:?} is answered twice"));
             return;
         };
+        if let Some(until) = open.held {
+            self.let_go(b, open, until, outcome);
+            return;
+        }
         let epoch = self.nodes[b].replicas[p].assignment().leader_epoch.max(open.epoch);
         match (outcome, open.acks) {
             (Outcome::Safe, Acks::All) => {
@@ -198,6 +256,7 @@ impl World {
             (Outcome::TimedOut, _) => self.count("timed out"),
             (Outcome::LeadershipEnded, _) => self.count("leadership ended"),
             (Outcome::WriteFailed, _) => self.count("told that the write failed"),
+            (Outcome::LookAgain, _) => self.fail("R1", "a request that was appended is told to come again".to_owned()),
         }
         debug_assert_eq!(open.partition, p, "answered for another partition");
     }

@@ -9,7 +9,7 @@ use ottla_core::types::Offset;
 use crate::controller::Controller;
 use crate::log::SimLog;
 use crate::node::{Disk, Node};
-use crate::world::{Action, Payload, World};
+use crate::world::{Action, Beside, Payload, World};
 
 impl World {
     /// One more fault, and when the next one comes.
@@ -139,6 +139,7 @@ impl World {
         self.tell_fault(format_args!("broker {} stands still for {} ms", b + 1, span / 1000));
         self.count("freeze");
         self.nodes[b].frozen_until = self.now + span;
+        self.nodes[b].late_until = self.now + span;
     }
 
     fn block(&mut self, from: usize, to: usize, span: u64) {
@@ -279,7 +280,7 @@ impl World {
         self.forget_flushes(b, p);
         let epoch = self.nodes[b].replicas[p].assignment().leader_epoch;
         self.nodes[b].disk.logs[p].damage(&mut self.rng, epoch);
-        self.step(b, p, Event::LogSuspect, &[]);
+        self.step(b, p, Event::LogSuspect, &Beside::NONE);
         if self.rng.chance(400) {
             self.crash(b);
         }
@@ -322,6 +323,7 @@ impl World {
             node.disk.watermarks[p] = node.disk.watermarks[p].max(start);
             self.story.tell(self.now, format_args!("broker {} keeps p{p} from {start} on", b + 1));
             self.count("retention");
+            self.step(b, p, Event::StartMoved, &Beside::NONE);
         }
     }
 
@@ -384,7 +386,8 @@ impl World {
         }
         self.tell_fault(format_args!("broker {id} drains"));
         self.count("planned stop");
-        let run = self.nodes[b].disk.run;
+        let (run, at) = (self.nodes[b].disk.run, self.nodes[b].instant(self.now));
+        self.nodes[b].host.on_stopping(at);
         self.send(b + 1, 0, Payload::Drain { run });
         self.nodes[b].dies_after = Some(600);
     }

@@ -97,6 +97,16 @@ impl World {
         }
     }
 
+    /// What was due was done: a deadline that stays in the past would be rung for without end.
+    pub(crate) fn check_rest(&mut self, b: usize, p: usize) {
+        let node = &self.nodes[b];
+        let now = node.instant(self.now);
+        if node.replicas[p].deadline(&node.host).is_some_and(|at| at <= now) {
+            let (id, leads) = (node.id, node.replicas[p].is_leader());
+            self.fail("Liveness", format!("broker {id} is due again at once for p{p}; it leads: {leads}"));
+        }
+    }
+
     /// R11: what the leader believes of followers that are in its epoch.
     pub(crate) fn check_beliefs(&mut self, b: usize, p: usize) {
         if !self.nodes[b].runs() || !self.nodes[b].replicas[p].is_leader() {

@@ -21,6 +21,9 @@ pub struct Record {
     pub prefix: u64,
 }
 
+/// Per producer, its last record: the number and the offset.
+pub type Producers = BTreeMap<u64, (u64, Offset)>;
+
 /// A log.
 #[derive(Clone, Debug, Default)]
 pub struct SimLog {
@@ -33,7 +36,7 @@ pub struct SimLog {
     /// Offset behind the last record that is durable.
     synced: usize,
     /// Per producer, its last record below the base: the snapshot that comes with a log that starts over.
-    snapshot: BTreeMap<u64, (u64, Offset)>,
+    snapshot: Producers,
     /// Everything that it held was lost by a fault that no protocol can survive alone.
     pub wiped: bool,
     /// Damage was found in it: it is going to be dropped.
@@ -86,7 +89,7 @@ impl SimLog {
     }
 
     /// The last record of each producer below `at`: the snapshot that a log needs which begins there.
-    pub fn producers(&self, at: Offset) -> BTreeMap<u64, (u64, Offset)> {
+    pub fn producers(&self, at: Offset) -> Producers {
         let mut last = self.snapshot.clone();
         last.extend(self.range(offset(self.base), at).iter().enumerate().map(|(index, record)| {
             let (producer, number) = producer_of(record.value);
@@ -135,7 +138,7 @@ impl SimLog {
     }
 
     /// Nothing is left but what is known of everything below `at`.
-    pub fn start_over(&mut self, at: Offset, before: u64, snapshot: BTreeMap<u64, (u64, Offset)>) {
+    pub fn start_over(&mut self, at: Offset, before: u64, snapshot: Producers) {
         let at = index(at);
         *self = Self { base: at, before, start: at, synced: at, snapshot, wiped: true, ..Self::default() };
     }

@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use ottla_core::replica::{
-    Altered, Ask, Context, Effect, Event, Host, Lane, LogView, Message, Note, Outcome, ProduceId, Replica, Rules,
-    Settings, Window,
+    Altered, Answer, Ask, Context, Effect, Event, Host, Lane, LogView, Message, Note, Outcome, ProduceId, Replica,
+    Rule, Rules, Settings, Verdict, Window,
 };
 use ottla_core::types::{BrokerId, Incarnation, Offset, PartitionIndex, TopicId, TopicPartition};
 
 use crate::controller::{Snapshot, Start};
-use crate::log::{Record, SimLog};
-use crate::world::{Action, Local, Payload, World};
+use crate::log::{Producers, SimLog};
+use crate::world::{Action, Beside, Local, Payload, World};
 
 /// A loop that stood still for longer is late. Microseconds.
 const LATE_US: u64 = 400_000;
@@ -35,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) ready: BTreeSet<(BrokerId, usize)>,
     pub(crate) windows: BTreeMap<BrokerId, Window>,
     pub(crate) frozen_until: u64,
+    /// What came while it stood still is looked at then, though it may go on earlier.
+    pub(crate) late_until: u64,
     last_loop: u64,
     /// Dies after so many effects.
     pub(crate) dies_after: Option<u32>,
@@ -115,6 +117,7 @@ impl Node {
             ready: BTreeSet::new(),
             windows: BTreeMap::new(),
             frozen_until: 0,
+            late_until: 0,
             last_loop: 0,
             dies_after: None,
             disk,
@@ -179,7 +182,7 @@ impl World {
             // What was found stays written down until the log has started over.
             if self.alive(b, life) && self.nodes[b].disk.logs[p].suspect {
                 self.count("suspect at the start");
-                self.step(b, p, Event::LogSuspect, &[]);
+                self.step(b, p, Event::LogSuspect, &Beside::NONE);
             }
         }
         if self.alive(b, life) {
@@ -217,19 +220,22 @@ impl World {
         match what {
             Local::Heartbeat => self.beat(b),
             Local::Tick(p) => {
+                let life = self.nodes[b].life;
                 self.nodes[b].ticks[p] = None;
-                self.step(b, p, Event::Tick, &[]);
+                self.step(b, p, Event::Tick, &Beside::NONE);
+                if self.alive(b, life) {
+                    self.check_rest(b, p);
+                }
             }
             Local::Flush { partition, upto } => self.flushed(b, partition, upto),
             Local::Cut { partition, to, over } => {
-                if over {
-                    self.start_over(b, partition, to);
-                } else {
-                    self.nodes[b].disk.logs[partition].truncate(to);
+                match over {
+                    Some(producers) => self.start_over(b, partition, to, producers),
+                    None => self.nodes[b].disk.logs[partition].truncate(to),
                 }
                 let node = &mut self.nodes[b];
                 node.disk.watermarks[partition] = node.disk.watermarks[partition].min(to);
-                self.step(b, partition, Event::Truncated(to), &[]);
+                self.step(b, partition, Event::Truncated(to), &Beside::NONE);
             }
             Local::Pump => self.pump(b),
             Local::Credit { to, records } => {
@@ -241,15 +247,12 @@ impl World {
         }
     }
 
-    /// What lies below comes from the leader: nobody else can say.
-    fn start_over(&mut self, b: usize, p: usize, at: Offset) {
+    /// The hash of what lies below is for oracles: that of the leader, for nobody else can say.
+    fn start_over(&mut self, b: usize, p: usize, at: Offset, producers: Producers) {
         let leader = self.nodes[b].replicas[p].assignment().leader_id();
         let leader = self.nodes.iter().find(|node| Some(node.id) == leader);
-        let known = leader.map(|leader| &leader.disk.logs[p]);
-        let (before, producers) = match known.and_then(|log| Some((log.prefix(at)?, log.producers(at)))) {
-            Some(of_leader) => of_leader,
-            None => (self.truth[p].prefix_at(at), self.truth[p].producers(at)),
-        };
+        let known = leader.and_then(|leader| leader.disk.logs[p].prefix(at));
+        let before = known.unwrap_or_else(|| self.truth[p].prefix_at(at));
         self.nodes[b].disk.logs[p].start_over(at, before, producers);
     }
 
@@ -287,7 +290,7 @@ impl World {
         self.plan(HEARTBEAT_US, Action::Local { node: b, life, what: Local::Heartbeat });
         for p in 0..self.truth.len() {
             if solicit && self.alive(b, life) {
-                self.step(b, p, Event::Solicit, &[]);
+                self.step(b, p, Event::Solicit, &Beside::NONE);
             }
         }
     }
@@ -300,13 +303,13 @@ impl World {
             let end = self.nodes[b].disk.logs[p].end();
             self.story.tell(self.now, format_args!("broker {} fails to write {lost} records of p{p}", b + 1));
             self.count("failed write");
-            self.step(b, p, Event::WriteFailed(end), &[]);
+            self.step(b, p, Event::WriteFailed(end), &Beside::NONE);
         } else {
             self.nodes[b].disk.logs[p].sync(upto);
             if self.rng.chance(100) {
                 self.nodes[b].disk.watermarks[p] = self.nodes[b].replicas[p].high_watermark();
             }
-            self.step(b, p, Event::Flushed(upto), &[]);
+            self.step(b, p, Event::Flushed(upto), &Beside::NONE);
         }
         if self.alive(b, life) {
             self.flush_more(b, p);
@@ -345,9 +348,9 @@ impl World {
             if !self.alive(b, life) {
                 return;
             }
-            self.step(b, p, Event::Assigned(assignment), &[]);
+            self.step(b, p, Event::Assigned(assignment), &Beside::NONE);
             if newer && changed && self.alive(b, life) {
-                self.step(b, p, Event::PeersChanged, &[]);
+                self.step(b, p, Event::PeersChanged, &Beside::NONE);
             }
         }
         if newer && self.alive(b, life) {
@@ -366,9 +369,9 @@ impl World {
             }
             // Whatever else comes before it knows its run is not for it.
             _ if !self.nodes[b].registered => {}
-            Payload::Replica { partition, message, records } => {
+            Payload::Replica { partition, message, beside } => {
                 let from = self.nodes[from - 1].id;
-                self.step(b, partition, Event::Received { from, message }, &records);
+                self.step(b, partition, Event::Received { from, message }, &beside);
             }
             Payload::Answered { run, sent, newest } if run == self.nodes[b].disk.run => {
                 let node = &mut self.nodes[b];
@@ -381,7 +384,7 @@ impl World {
             {
                 self.write_down(b, partition, &outcome);
                 let event = Event::Altered { leader_epoch, partition_epoch, outcome };
-                self.step(b, partition, event, &[]);
+                self.step(b, partition, event, &Beside::NONE);
             }
             Payload::Fenced { run } if run == self.nodes[b].disk.run => {
                 self.kill_node(b, "another run is registered");
@@ -407,8 +410,8 @@ impl World {
         }
     }
 
-    /// One event of one partition, with everything that follows at once. `records` came with it.
-    pub(crate) fn step(&mut self, b: usize, p: usize, event: Event, records: &[Record]) {
+    /// One event of one partition, with everything that follows at once. `beside` came with it.
+    pub(crate) fn step(&mut self, b: usize, p: usize, event: Event, beside: &Beside) {
         let life = self.nodes[b].life;
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
@@ -421,7 +424,7 @@ impl World {
                 if self.dies_now(b) || self.violation.is_some() {
                     return;
                 }
-                self.perform(b, p, effect, records, &mut events);
+                self.perform(b, p, effect, beside, &mut events);
                 if !self.alive(b, life) {
                     return;
                 }
@@ -459,13 +462,14 @@ impl World {
         self.plan(at - self.now, Action::Local { node: b, life, what: Local::Tick(p) });
     }
 
-    fn perform(&mut self, b: usize, p: usize, effect: Effect, records: &[Record], events: &mut VecDeque<Event>) {
+    fn perform(&mut self, b: usize, p: usize, effect: Effect, beside: &Beside, events: &mut VecDeque<Event>) {
         match effect {
             Effect::Send { to, message } => {
                 if matches!(message, Message::Ack(_)) {
                     self.takes_part(b, p, "acknowledges");
                 }
-                self.send_replica(b, to, p, message, Vec::new(), Lane::Live);
+                let beside = self.beside(b, p, &message);
+                self.send_replica(b, to, p, message, beside, Lane::Live);
             }
             Effect::Ready(to) => {
                 self.nodes[b].ready.insert((to, p));
@@ -476,13 +480,14 @@ impl World {
             Effect::Push { to, push, lane } => self.push(b, to, p, push, lane, events),
             Effect::BeginEpoch(epoch) => self.leads(b, p, epoch),
             Effect::Append { base, .. } => {
-                for (at, record) in (base.get()..).zip(records) {
+                for (at, record) in (base.get()..).zip(&beside.records) {
                     self.append(b, p, Offset::new(at), record.epoch, record.value);
                 }
                 self.flush_more(b, p);
             }
-            Effect::Truncate(to) => self.cut(b, p, to, false),
-            Effect::StartOver(to) => self.cut(b, p, to, true),
+            Effect::Truncate(to) => self.cut(b, p, to, None),
+            Effect::StartOver(to) => self.cut(b, p, to, Some(beside.producers.clone())),
+            Effect::RemoveBelow(start) => self.remove_below(b, p, start),
             Effect::Ask(ask) => self.ask(b, p, ask),
             Effect::Answer(id, outcome) => self.answer(b, p, id, outcome),
             Effect::HighWatermark(end) => {
@@ -496,12 +501,35 @@ impl World {
         }
     }
 
-    fn cut(&mut self, b: usize, p: usize, to: Offset, over: bool) {
+    /// What goes out beside a message: who starts over is told which producers are known below (T1).
+    fn beside(&self, b: usize, p: usize, message: &Message) -> Beside {
+        match message {
+            Message::Answer(Answer { verdict: Verdict::StartOver(at), .. })
+                if self.nodes[b].host.rules.hold(Rule::ProducersComeAlong) =>
+            {
+                Beside { producers: self.nodes[b].disk.logs[p].producers(*at), ..Beside::NONE }
+            }
+            Message::Answer(_) | Message::Open(_) | Message::Push(_) | Message::Ack(_) => Beside::NONE,
+        }
+    }
+
+    /// What the leader has removed goes here too.
+    fn remove_below(&mut self, b: usize, p: usize, start: Offset) {
+        let node = &mut self.nodes[b];
+        node.disk.logs[p].remove_below(start);
+        node.disk.watermarks[p] = node.disk.watermarks[p].max(start);
+        let (id, epoch) = (node.id, node.replicas[p].assignment().leader_epoch);
+        self.story.tell(self.now, format_args!("broker {id} removes p{p} below {start}, as its leader has"));
+        self.count("removed as the leader has");
+        self.checked(|world| world.truth[p].on_removed(id, epoch, start));
+    }
+
+    fn cut(&mut self, b: usize, p: usize, to: Offset, over: Option<Producers>) {
         let id = self.nodes[b].id;
         let end = self.nodes[b].disk.logs[p].end();
         self.story.tell(self.now, format_args!("broker {id} cuts p{p} from {end} to {to}"));
-        self.count(if over { "start over" } else { "truncation" });
-        if !over {
+        self.count(if over.is_some() { "start over" } else { "truncation" });
+        if over.is_none() {
             let epoch = self.nodes[b].replicas[p].assignment().leader_epoch;
             self.checked(|world| world.truth[p].on_cut(epoch, world.seen_one(&world.nodes[b], p), to));
         }
@@ -526,6 +554,7 @@ impl World {
             Note::Settling => "settling a change",
             Note::Unconfirmed => "answer held: unconfirmed",
             Note::HandedOver => "slow leader hands over",
+            Note::Held => "held while an epoch ends",
             Note::CutRefused => "cut refused",
         });
         if note == Note::CutRefused {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_core::replica::Assignment;
+use ottla_core::replica::{Assignment, LogView};
 use ottla_core::types::{BrokerId, Incarnation, LeaderEpoch, Offset};
 
 use crate::controller::Snapshot;
@@ -99,16 +99,6 @@ impl Truth {
         self.on_unclean(unclean, leader);
         self.committed.extend_from_slice(leader.range(self.watermark(), watermark));
         self.sequences = leader.sequences(self.watermark());
-    }
-
-    /// Of each producer the last record below `end`: what a snapshot at a log's start says.
-    pub fn producers(&self, end: Offset) -> BTreeMap<u64, (u64, Offset)> {
-        let mut last = BTreeMap::new();
-        for (at, record) in self.committed.iter().enumerate().take_while(|(at, _)| offset(*at) < end) {
-            let (producer, number) = producer_of(record.value);
-            last.insert(producer, (number, offset(at)));
-        }
-        last
     }
 
     /// The hash of everything that is committed below `end`.
@@ -232,6 +222,14 @@ impl Truth {
         })
     }
 
+    /// R14: a follower removes what its leader has removed; only what is committed may go.
+    pub fn on_removed(&self, id: BrokerId, epoch: LeaderEpoch, start: Offset) -> Checked {
+        let known = self.watermark();
+        holds("R14", start <= known || self.is_given_up(epoch), || {
+            format!("{id} removes everything below {start}, committed is {known}")
+        })
+    }
+
     /// R11: what a leader believes of a follower.
     pub fn on_believed(&self, leader: &SimLog, end: Offset, follower: Seen<'_>) -> Checked {
         let synced = follower.log.synced();
@@ -294,6 +292,18 @@ impl Truth {
     /// R12: a replica with a suspect log does something that a member does.
     pub fn on_suspect(&self, id: BrokerId, what: &str) -> Checked {
         holds("R12", false, || format!("{id} {what} although its log is suspect"))
+    }
+
+    /// R14, once healed: what the leader has removed is nowhere any more.
+    pub fn on_settled(&self, newest: &Assignment, seen: &[Seen<'_>]) -> Checked {
+        let leader = seen.iter().find(|seen| Some(seen.id) == newest.leader_id());
+        let start = leader.map_or(Offset::default(), |leader| leader.log.log_start());
+        for replica in seen.iter().filter(|seen| newest.replicas.contains(&seen.id)) {
+            holds("R14", replica.log.log_start() >= start, || {
+                format!("{} keeps records from {} on, its leader from {start} on", replica.id, replica.log.log_start())
+            })?;
+        }
+        Ok(())
     }
 
     /// Once healed: a leader, everybody in sync, equal logs.

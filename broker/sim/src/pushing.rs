@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use ottla_core::replica::{Event, Lane, Message, Push, Window};
 use ottla_core::types::BrokerId;
 
-use crate::world::{Action, Local, World};
+use crate::world::{Action, Beside, Local, World};
 
 /// Records in one push.
 const PUSH_RECORDS_MAX: i64 = 8;
@@ -28,18 +28,18 @@ impl World {
     ) {
         let log = &self.nodes[b].disk.logs[p];
         let end = push.end.min(push.base.plus(PUSH_RECORDS_MAX));
-        let records = log.range(push.base, end).to_vec();
-        let upto = push.base.plus(i64::try_from(records.len()).unwrap_or(0));
+        let beside = Beside { records: log.range(push.base, end).to_vec(), ..Beside::NONE };
+        let upto = push.base.plus(i64::try_from(beside.records.len()).unwrap_or(0));
         let cached = upto.plus(TAIL_RECORDS) >= log.end();
         if lane == Lane::CatchUp {
             self.count("pushed on the catch-up connection");
         }
-        let sent = records.len() as u64;
+        let sent = beside.records.len() as u64;
         let life = self.nodes[b].life;
         self.window(b, to).on_sent(sent);
         let delay = self.rng.within(500, 8_000);
         self.plan(delay, Action::Local { node: b, life, what: Local::Credit { to, records: sent } });
-        self.send_replica(b, to, p, Message::Push(Push { end: upto, ..push }), records, lane);
+        self.send_replica(b, to, p, Message::Push(Push { end: upto, ..push }), beside, lane);
         events.push_back(Event::Sent { to, session: push.session, upto, cached });
     }
 
@@ -56,7 +56,7 @@ impl World {
                 continue;
             }
             self.nodes[b].ready.remove(&(to, p));
-            self.step(b, p, Event::Room(to), &[]);
+            self.step(b, p, Event::Room(to), &Beside::NONE);
             if !self.alive(b, life) {
                 return;
             }

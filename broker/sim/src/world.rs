@@ -11,11 +11,24 @@ use ottla_core::types::{BrokerId, Incarnation, LeaderEpoch, Offset, PartitionEpo
 
 use crate::client::{Clients, Producer};
 use crate::controller::{Controller, Oracle, Snapshot, Start};
-use crate::log::Record;
+use crate::log::{Producers, Record};
 use crate::node::{Clock, Node, describe};
 use crate::oracle::{Checked, Seen, Truth, Violation, check_brokers};
 use crate::rng::Rng;
 use crate::story::Story;
+
+/// What comes beside a message: the records of a push, the producers below the offset at which an answer says to start
+/// over.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Beside {
+    pub(crate) records: Vec<Record>,
+    pub(crate) producers: Producers,
+}
+
+impl Beside {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self { records: Vec::new(), producers: Producers::new() };
+}
 
 /// What goes over the network. Node 0 is the controller, node n is broker n.
 #[derive(Clone, Debug)]
@@ -23,7 +36,7 @@ pub(crate) enum Payload {
     Replica {
         partition: usize,
         message: Message,
-        records: Vec<Record>,
+        beside: Beside,
     },
     Register(Start),
     Registered {
@@ -67,7 +80,7 @@ pub(crate) enum Local {
     Heartbeat,
     Tick(usize),
     Flush { partition: usize, upto: Offset },
-    Cut { partition: usize, to: Offset, over: bool },
+    Cut { partition: usize, to: Offset, over: Option<Producers> },
     Pump,
     Credit { to: BrokerId, records: u64 },
 }
@@ -260,7 +273,7 @@ impl World {
             for p in 0..self.truth.len() {
                 if reaches && awake && self.nodes[other].runs() {
                     self.loop_runs(other);
-                    self.step(other, p, ottla_core::replica::Event::PeerRefused(id), &[]);
+                    self.step(other, p, ottla_core::replica::Event::PeerRefused(id), &Beside::NONE);
                 }
             }
         }
@@ -317,11 +330,11 @@ impl World {
         to: BrokerId,
         partition: usize,
         message: Message,
-        records: Vec<Record>,
+        beside: Beside,
         lane: Lane,
     ) {
         let to = usize::try_from(to.get()).unwrap_or(0);
-        self.send_on(b + 1, to, lane, Payload::Replica { partition, message, records });
+        self.send_on(b + 1, to, lane, Payload::Replica { partition, message, beside });
     }
 
     // --- the controller -------------------------------------------------------------------------------------------
@@ -479,6 +492,7 @@ impl World {
         for p in 0..self.truth.len() {
             let newest = self.snapshot.partitions[p].clone();
             self.checked(|world| world.truth[p].on_healed(&newest, &world.seen(p)));
+            self.checked(|world| world.truth[p].on_settled(&newest, &world.seen(p)));
         }
         if self.clients.open() > 0 {
             let open = self.clients.open();

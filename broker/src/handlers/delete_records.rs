@@ -1,6 +1,7 @@
 //! DeleteRecords, versions 0 to 2: moves the start of partitions up.
 //!
-//! Owns the answer's order: the new start is durable before it is answered, and waiting fetches look again.
+//! Owns the answer's order: the new start is durable here before it is answered, waiting fetches look again, and followers
+//! are told. An answer does not wait for them.
 
 use ottla_core::types::Offset;
 use ottla_log::partition::DeleteRecordsError;
@@ -54,6 +55,6 @@ async fn move_start(cx: &Cx, found: &lookup::Found, wanted: i64) -> Result<Offse
         DeleteRecordsError::Offline(_) => ErrorCode::KAFKA_STORAGE_ERROR,
     })?;
     cx.node.log.durable(lsn).await.map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
-    found.replica.wake();
+    found.replica.start_moved();
     Ok(start)
 }

@@ -5,13 +5,15 @@
 //! The ordered stage checks and appends; the rest waits for the disk, so that a connection's requests share a flush.
 //! Must never open a batch (the topics that ask for it excepted) nor answer before the records are durable.
 
+mod epoch;
 mod rewrite;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_core::producer;
-use ottla_core::replica::{Acks, Outcome as Safety, Refusal};
+use ottla_core::replica::{Acks, Outcome as Safety};
 use ottla_core::types::{Timestamp, TopicId};
+use ottla_log::journal::Offline;
 use ottla_log::partition::{AppendContext, AppendError, Appended, Origin};
 use ottla_wire::ErrorCode;
 use ottla_wire::produce::{
@@ -21,6 +23,7 @@ use ottla_wire::produce::{
 use ottla_wire::record::{self, BatchError, BatchView, Compression};
 use tokio::sync::oneshot;
 
+use self::epoch::{Admitted, Held};
 use crate::leader_hint::Hints;
 use crate::lookup::{self, Found};
 use crate::server::dispatch::Cx;
@@ -51,11 +54,19 @@ impl From<ErrorCode> for Refused {
 /// What became of a partition's records so far.
 enum Outcome {
     /// Appended, at this LSN; where others hold replicas, what those say of it is waited for.
-    Taken(Appended, Option<oneshot::Receiver<Safety>>),
+    Taken(Appended, Option<Promise>),
     /// Refused for good.
     Refused(Refused),
     /// Checked, and waiting for room in memory or in the journal.
     Waiting(Found, BatchView),
+    /// Checked, and waiting for the next leader epoch.
+    Held(Held),
+}
+
+/// What will be said of records that others have to hold too.
+struct Promise {
+    found: Found,
+    said: oneshot::Receiver<Safety>,
 }
 
 /// One partition of a request.
@@ -71,11 +82,12 @@ struct TopicWork {
     partitions: Vec<Work>,
 }
 
-/// Checks and appends every partition's records in turn, then leaves the waiting to the reply. Where there is no room
-/// the reply appends the rest, and the connection's next request waits for it.
+/// Checks and appends every partition's records in turn, then leaves the waiting to the reply. Where there is no room, or
+/// an epoch ends, the reply appends the rest, and the connection's next request waits for it.
 pub fn stage(cx: Cx, request: ProduceRequest) -> Reply {
     let acks = request.acks;
     let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let until = cx.node.clock.monotonic() + patience;
     let image = cx.node.metadata.image();
     let mut topics = Vec::with_capacity(request.topic_data.len());
     let mut full = false;
@@ -90,47 +102,22 @@ pub fn stage(cx: Cx, request: ProduceRequest) -> Reply {
             };
             let checked = found.map_err(Refused::from).and_then(|found| check(&cx, acks, found, data));
             let outcome = match checked {
-                Ok((found, batch)) if full => Outcome::Waiting(found, batch),
-                Ok((found, batch)) => append(cx.received, found, batch, acks, patience),
+                Ok((Admitted::Later(found), batch)) => Outcome::Held(Held::new(&cx, found, batch, until)),
+                Ok((Admitted::Now(found), batch)) if full => Outcome::Waiting(found, batch),
+                Ok((Admitted::Now(found), batch)) => append(cx.received, found, batch, acks, patience),
                 Err(refused) => Outcome::Refused(refused),
             };
-            full |= matches!(outcome, Outcome::Waiting(..));
+            full |= matches!(outcome, Outcome::Waiting(..) | Outcome::Held(_));
             partitions.push(Work { index, outcome });
         }
         topics.push(TopicWork { name: topic.name, topic_id: topic.topic_id, partitions });
     }
-    Reply { pending: Box::pin(finish(cx, acks, patience, topics)), pipelined: !full }
+    Reply { pending: Box::pin(finish(cx, acks, until, topics)), pipelined: !full }
 }
 
-/// Appends what found no room at first, then waits until the last of the request's frames is on disk: the journal is
-/// one, so all the others are as well.
-async fn finish(cx: Cx, acks: i16, patience: Duration, mut topics: Vec<TopicWork>) -> Result<Option<Answer>, Close> {
-    let mut durable_at = None;
-    for work in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-        while let Outcome::Waiting(found, batch) = &work.outcome {
-            // Asked for before trying again, so that no room that is made in between goes unseen.
-            let room = cx.node.log.room(batch.bytes().len());
-            match append(cx.received, found.clone(), batch.clone(), acks, patience) {
-                Outcome::Waiting(..) => room.await,
-                done @ (Outcome::Taken(..) | Outcome::Refused(_)) => work.outcome = done,
-            }
-        }
-        if let Outcome::Taken(appended, None) = &work.outcome {
-            durable_at = durable_at.max(Some(appended.lsn));
-        }
-    }
-    let durable = match durable_at {
-        Some(lsn) => cx.node.log.durable(lsn).await,
-        None => Ok(()),
-    };
-    for work in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-        if let Outcome::Taken(_, Some(safety)) = &mut work.outcome {
-            let said = safety.await.ok();
-            if let Some(refused) = not_safe(&cx, said) {
-                work.outcome = Outcome::Refused(refused);
-            }
-        }
-    }
+/// Appends what could not be appended at first, then waits until everything is as safe as was asked for.
+async fn finish(cx: Cx, acks: i16, until: Instant, mut topics: Vec<TopicWork>) -> Result<Option<Answer>, Close> {
+    let durable = settle(&cx, acks, until, &mut topics).await;
     let image = cx.node.metadata.image();
     let mut hints = Hints::new(&image, cx.node.id(), &cx.session.listener.name);
     let mut responses = Vec::with_capacity(topics.len());
@@ -143,7 +130,7 @@ async fn finish(cx: Cx, acks: i16, patience: Duration, mut topics: Vec<TopicWork
             (Outcome::Taken(appended, None), Ok(())) | (Outcome::Taken(appended, Some(_)), _) => {
                 taken(work.index, &appended)
             }
-            (Outcome::Taken(..) | Outcome::Waiting(..), durable) => {
+            (Outcome::Taken(..) | Outcome::Waiting(..) | Outcome::Held(_), durable) => {
                 let reason = durable.as_ref().err().map(ToString::to_string).unwrap_or_default();
                 not_taken(work.index, Refused::new(ErrorCode::KAFKA_STORAGE_ERROR, reason))
             }
@@ -171,6 +158,47 @@ async fn finish(cx: Cx, acks: i16, patience: Duration, mut topics: Vec<TopicWork
     cx.answer(&response).map(Some)
 }
 
+/// Appends the rest, then waits until the last of the request's frames is on disk: the journal is one, so all the others
+/// are as well. Where others hold replicas, they are waited for instead.
+async fn settle(cx: &Cx, acks: i16, until: Instant, topics: &mut [TopicWork]) -> Result<(), Offline> {
+    let mut durable_at = None;
+    for work in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        if let Outcome::Held(_) = work.outcome
+            && let Outcome::Held(held) = std::mem::replace(&mut work.outcome, Outcome::Refused(ErrorCode::NONE.into()))
+        {
+            work.outcome = held.resume(cx, acks).await;
+        }
+        while let Outcome::Waiting(found, batch) = &work.outcome {
+            // Asked for before trying again, so that no room that is made in between goes unseen.
+            let room = cx.node.log.room(batch.bytes().len());
+            let patience = until.saturating_duration_since(cx.node.clock.monotonic());
+            match append(cx.received, found.clone(), batch.clone(), acks, patience) {
+                Outcome::Waiting(..) => room.await,
+                done @ (Outcome::Taken(..) | Outcome::Refused(_) | Outcome::Held(_)) => work.outcome = done,
+            }
+        }
+        if let Outcome::Taken(appended, None) = &work.outcome {
+            durable_at = durable_at.max(Some(appended.lsn));
+        }
+    }
+    let durable = match durable_at {
+        Some(lsn) => cx.node.log.durable(lsn).await,
+        None => Ok(()),
+    };
+    for work in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        if let Outcome::Taken(_, Some(promise)) = &mut work.outcome {
+            let said = (&mut promise.said).await.ok();
+            if said == Some(Safety::LeadershipEnded) {
+                epoch::successor_known(cx, &promise.found, until).await;
+            }
+            if let Some(refused) = not_safe(cx, said) {
+                work.outcome = Outcome::Refused(refused);
+            }
+        }
+    }
+    durable
+}
+
 /// The client asked not to be answered; that its connection closes is how it learns of an error.
 fn unanswered(responses: &[TopicProduceResponse]) -> Result<Option<Answer>, Close> {
     let mut partitions = responses.iter().flat_map(|topic| &topic.partition_responses);
@@ -185,7 +213,7 @@ fn unanswered(responses: &[TopicProduceResponse]) -> Result<Option<Answer>, Clos
 }
 
 /// All that can be refused without touching the log.
-fn check(cx: &Cx, acks: i16, found: Found, data: PartitionProduceData) -> Result<(Found, BatchView), Refused> {
+fn check(cx: &Cx, acks: i16, found: Found, data: PartitionProduceData) -> Result<(Admitted, BatchView), Refused> {
     if !(-1..=1).contains(&acks) {
         return Err(Refused::new(ErrorCode::INVALID_REQUIRED_ACKS, format!("acks is {acks}; -1, 0 and 1 are known")));
     }
@@ -196,7 +224,7 @@ fn check(cx: &Cx, acks: i16, found: Found, data: PartitionProduceData) -> Result
         return Err(Refused::new(ErrorCode::INVALID_RECORD, "a partition without a record batch"));
     };
     let config = found.replica.config();
-    let found = admit(found, acks)?;
+    let admitted = epoch::admit(found, acks)?;
     let batch = record::check_produced(records).map_err(|error| bad_batch(&error))?;
     if batch.header().is_transactional() {
         return Err(Refused::new(ErrorCode::INVALID_TXN_STATE, "transactions are not served"));
@@ -205,35 +233,14 @@ fn check(cx: &Cx, acks: i16, found: Found, data: PartitionProduceData) -> Result
         return Err(Refused::new(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, "zstd needs Produce 7 or later"));
     }
     let batch = rewrite::where_asked_for(&config, batch)?;
-    Ok((found, batch))
-}
-
-/// Whether replication lets it in, and in which epoch.
-fn admit(found: Found, acks: i16) -> Result<Found, Refused> {
-    if found.replica.is_alone() {
-        // As in Kafka, a partition never needs more in-sync replicas than it has replicas.
-        return Ok(found);
-    }
-    let admitted = found.replica.admit_produce(if acks == -1 { Acks::All } else { Acks::Leader });
-    match admitted {
-        Ok(leader_epoch) => Ok(Found { leader_epoch, ..found }),
-        Err(refusal) => {
-            let code = match refusal {
-                Refusal::NotEnoughReplicas { .. } => ErrorCode::NOT_ENOUGH_REPLICAS,
-                Refusal::NotLeader { .. } | Refusal::Unconfirmed { .. } | Refusal::EpochEnds { .. } => {
-                    ErrorCode::NOT_LEADER_OR_FOLLOWER
-                }
-            };
-            Err(Refused::new(code, refusal.to_string()))
-        }
-    }
+    Ok((admitted, batch))
 }
 
 /// Why records that were appended are not as safe as was asked for, if they are not.
 fn not_safe(cx: &Cx, said: Option<Safety>) -> Option<Refused> {
     let code = match said {
         Some(Safety::Safe) => return None,
-        Some(Safety::LeadershipEnded) => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        Some(Safety::LeadershipEnded | Safety::LookAgain) => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         Some(Safety::TimedOut) => ErrorCode::REQUEST_TIMED_OUT,
         Some(Safety::WriteFailed) => ErrorCode::KAFKA_STORAGE_ERROR,
         None if cx.node.partitions.offline_reason().is_some() => ErrorCode::KAFKA_STORAGE_ERROR,
@@ -249,8 +256,8 @@ fn append(now: Timestamp, found: Found, batch: BatchView, acks: i16, patience: D
         Ok(appended) => {
             let acks = if acks == -1 { Acks::All } else { Acks::Leader };
             // A retry waits for the records that it repeats.
-            let safety = found.replica.appended(appended.last.plus(1), acks, patience);
-            Outcome::Taken(appended, Some(safety))
+            let said = found.replica.appended(appended.last.plus(1), acks, patience);
+            Outcome::Taken(appended, Some(Promise { found, said }))
         }
         Err(AppendError::Full) => Outcome::Waiting(found, batch),
         Err(error) => Outcome::Refused(append_error(&error, &found)),

@@ -118,6 +118,7 @@ impl Hub {
     /// The broker is about to stop, and should lead nothing any more.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.host.write().on_stopping(self.clock.monotonic());
     }
 
     /// Whether it is about to stop.
@@ -155,7 +156,7 @@ impl Hub {
             Note::Unconfirmed => &self.counters.unconfirmed,
             Note::HandedOver => &self.counters.handed_over,
             Note::CutRefused => &self.counters.cuts_refused,
-            Note::Settling => return,
+            Note::Settling | Note::Held => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use ottla_core::producer::ProducerState;
 use ottla_core::replica::{
-    Acks, Assignment, Context, Effect, Effects, Event, Lane, Message, Outcome, Produce, ProduceId, Push, Refusal,
+    Acks, Assignment, Context, Effect, Effects, Event, Hold, Lane, Message, Outcome, Produce, ProduceId, Push, Refusal,
     Replica as Machine, SessionNumber,
 };
 use ottla_core::types::{BrokerId, LeaderEpoch, Lsn, Offset};
+use ottla_log::producers;
 use parking_lot::MutexGuard;
 use tokio::sync::oneshot;
 
@@ -53,6 +55,15 @@ pub enum Pushing {
     Cold(Push),
 }
 
+/// What comes beside a message.
+#[derive(Debug, Default)]
+struct Beside {
+    /// The records of a push.
+    records: Bytes,
+    /// With an answer that says to start over: what producers did below.
+    producers: Vec<ProducerState>,
+}
+
 /// What became of a message.
 #[derive(Debug, Default)]
 pub struct Received {
@@ -64,13 +75,24 @@ impl Replica {
     /// Takes one event.
     pub fn handle(self: &Arc<Self>, event: Event) {
         let mut seat = self.seat.lock();
-        self.step(&mut seat, event, Bytes::new());
+        self.step(&mut seat, event, Beside::default());
     }
 
-    /// A message of another broker's replica, with the records that came with it.
-    pub fn receive(self: &Arc<Self>, from: BrokerId, message: Message, records: Bytes) -> Received {
+    /// A message of another broker's replica, with the bytes that came with it.
+    pub fn receive(self: &Arc<Self>, from: BrokerId, message: Message, bytes: Bytes) -> Received {
+        let beside = match message {
+            Message::Answer(_) => match producers::from_bytes(&bytes) {
+                Ok(producers) => Beside { producers, ..Beside::default() },
+                Err(error) => {
+                    // The question is asked again.
+                    tracing::warn!(%error, partition = %self.log.id(), broker = %from, "a leader's snapshot of producers");
+                    return Received::default();
+                }
+            },
+            Message::Open(_) | Message::Push(_) | Message::Ack(_) => Beside { records: bytes, ..Beside::default() },
+        };
         let mut seat = self.seat.lock();
-        let lsn = self.step(&mut seat, Event::Received { from, message }, records);
+        let lsn = self.step(&mut seat, Event::Received { from, message }, beside);
         drop(seat);
         self.hub.heard.notify_waiters();
         Received { lsn }
@@ -79,7 +101,7 @@ impl Replica {
     /// A committed version of the partition's metadata, of which this broker has a durable copy.
     pub fn assign(self: &Arc<Self>, assignment: Assignment) {
         let mut seat = self.seat.lock();
-        self.step(&mut seat, Event::Assigned(assignment), Bytes::new());
+        self.step(&mut seat, Event::Assigned(assignment), Beside::default());
         let alone = seat.machine.is_alone(&self.hub.host.read());
         self.alone.store(alone, Ordering::Release);
         let leads = seat.machine.leads_in();
@@ -94,7 +116,7 @@ impl Replica {
     pub(super) fn abandon(self: &Arc<Self>) {
         let mut seat = self.seat.lock();
         if !self.is_alone() {
-            self.step(&mut seat, Event::LogSuspect, Bytes::new());
+            self.step(&mut seat, Event::LogSuspect, Beside::default());
         }
         seat.waiting.clear();
     }
@@ -104,7 +126,7 @@ impl Replica {
         let mut seat = self.seat.lock();
         if seat.ring_at == Some(at) {
             seat.ring_at = None;
-            self.step(&mut seat, Event::Tick, Bytes::new());
+            self.step(&mut seat, Event::Tick, Beside::default());
         }
     }
 
@@ -113,7 +135,7 @@ impl Replica {
         let mut seat = self.seat.lock();
         seat.uncommitted_bytes = seat.uncommitted_bytes.saturating_add(bytes);
         // The log knows what was cut off meanwhile; who reported the sync may not.
-        self.step(&mut seat, Event::Flushed(self.log.flushed_end()), Bytes::new());
+        self.step(&mut seat, Event::Flushed(self.log.flushed_end()), Beside::default());
     }
 
     /// Whether records may be appended, and in which epoch.
@@ -175,8 +197,28 @@ impl Replica {
         let mut seat = self.seat.lock();
         seat.waiting.insert(id, sender);
         let deadline = self.hub.clock.monotonic() + patience;
-        self.step(&mut seat, Event::Appended(Some(Produce { id, end, acks, deadline })), Bytes::new());
+        self.step(&mut seat, Event::Appended(Some(Produce { id, end, acks, deadline })), Beside::default());
         receiver
+    }
+
+    /// A request that was refused because the epoch ends waits for the next one. Resolves to [`Outcome::LookAgain`], or when
+    /// `patience` is over.
+    pub fn hold(self: &Arc<Self>, patience: Duration) -> oneshot::Receiver<Outcome> {
+        let (sender, receiver) = oneshot::channel();
+        let id = self.hub.next_produce();
+        let mut seat = self.seat.lock();
+        seat.waiting.insert(id, sender);
+        let deadline = self.hub.clock.monotonic() + patience;
+        self.step(&mut seat, Event::Held(Hold { id, deadline }), Beside::default());
+        receiver
+    }
+
+    /// Records were removed here: waiting fetches look again, and followers remove them too.
+    pub fn start_moved(self: &Arc<Self>) {
+        self.wake();
+        if !self.is_alone() {
+            self.handle(Event::StartMoved);
+        }
     }
 
     /// As [`Self::appended`], for records whose sender looks for itself.
@@ -190,7 +232,7 @@ impl Replica {
     pub fn push(self: &Arc<Self>, to: BrokerId, lane: Lane, bytes_max: usize) -> Pushing {
         let mut seat = self.seat.lock();
         let mut pushes = Vec::new();
-        self.step_with(&mut seat, Event::Room(to), Bytes::new(), &mut pushes);
+        self.step_with(&mut seat, Event::Room(to), Beside::default(), &mut pushes);
         let Some((push, wanted)) = pushes.pop() else { return Pushing::Nothing };
         if wanted != lane {
             self.hub.peers.ready(to, wanted, self.log.id());
@@ -202,7 +244,7 @@ impl Replica {
         if !self.log.in_memory(push.base) {
             // It goes on where reading from disk disturbs nobody.
             let sent = Event::Sent { to, session: push.session, upto: push.base, cached: false };
-            self.step(&mut seat, sent, Bytes::new());
+            self.step(&mut seat, sent, Beside::default());
             return Pushing::Nothing;
         }
         match self.log.read(push.base, push.end, bytes_max.min(PUSH_BYTES_MAX), true) {
@@ -235,7 +277,7 @@ impl Replica {
     ) -> Pushing {
         let session: SessionNumber = push.session;
         let cached = self.log.in_memory(upto);
-        self.step(seat, Event::Sent { to, session, upto, cached }, Bytes::new());
+        self.step(seat, Event::Sent { to, session, upto, cached }, Beside::default());
         Pushing::Batches(Push { end: upto, ..push }, chunks, bytes)
     }
 
@@ -243,8 +285,8 @@ impl Replica {
         Context { now: self.hub.clock.monotonic(), host, log: &*self.log }
     }
 
-    fn step(self: &Arc<Self>, seat: &mut MutexGuard<'_, Seat>, event: Event, records: Bytes) -> Option<Lsn> {
-        self.step_with(seat, event, records, &mut Vec::new())
+    fn step(self: &Arc<Self>, seat: &mut MutexGuard<'_, Seat>, event: Event, beside: Beside) -> Option<Lsn> {
+        self.step_with(seat, event, beside, &mut Vec::new())
     }
 
     /// Steps, and performs what follows; pushes are left to the caller.
@@ -252,7 +294,7 @@ impl Replica {
         self: &Arc<Self>,
         seat: &mut MutexGuard<'_, Seat>,
         event: Event,
-        mut records: Bytes,
+        mut beside: Beside,
         pushes: &mut Vec<(Push, Lane)>,
     ) -> Option<Lsn> {
         let (mut events, mut lsn) = (VecDeque::from([event]), None);
@@ -266,7 +308,9 @@ impl Replica {
                 if let Effect::Push { push, lane, .. } = effect {
                     pushes.push((push, lane));
                 } else if let Effect::Append { .. } = effect {
-                    lsn = lsn.max(self.append_pushed(std::mem::take(&mut records), &mut events));
+                    lsn = lsn.max(self.append_pushed(std::mem::take(&mut beside.records), &mut events));
+                } else if let Effect::StartOver(start) = effect {
+                    self.cut(start, Some(std::mem::take(&mut beside.producers)));
                 } else {
                     self.perform(seat, effect);
                 }
@@ -293,8 +337,13 @@ impl Replica {
                     tracing::error!(%error, partition = %id, "begin a leader epoch");
                 }
             }
-            Effect::Truncate(end) => self.cut(end, false),
-            Effect::StartOver(start) => self.cut(start, true),
+            Effect::Truncate(end) => self.cut(end, None),
+            Effect::RemoveBelow(start) => {
+                // What finds no room is asked for again by the next message of the leader.
+                if let Err(error) = self.log.delete_records(start) {
+                    tracing::warn!(%error, partition = %id, %start, "remove what the leader has removed");
+                }
+            }
             Effect::Ask(ask) => self.hub.ask(id, ask),
             Effect::Answer(produce, outcome) => {
                 if let Some(waiting) = seat.waiting.remove(&produce) {
@@ -307,7 +356,7 @@ impl Replica {
                 self.advance(end, bytes);
             }
             Effect::Noted(note) => self.hub.note(note),
-            Effect::Push { .. } | Effect::Append { .. } => {}
+            Effect::Push { .. } | Effect::Append { .. } | Effect::StartOver(_) => {}
         }
     }
 
@@ -327,15 +376,14 @@ impl Replica {
         }
     }
 
-    /// Cuts the log, and comes back when that is durable.
-    fn cut(self: &Arc<Self>, at: Offset, start_over: bool) {
+    /// Cuts the log, or drops it and begins with these producers; comes back when that is durable.
+    fn cut(self: &Arc<Self>, at: Offset, over: Option<Vec<ProducerState>>) {
         self.hub.counters.truncations.fetch_add(1, Ordering::Relaxed);
         let id = self.log.id();
-        tracing::info!(partition = %id, %at, end = %self.log.log_end(), start_over, "cut the log");
-        let cut = if start_over {
-            self.log.start_over(at).map(|lsn| (at, lsn))
-        } else {
-            self.log.truncate(at).map(|cut| (cut.end, cut.lsn))
+        tracing::info!(partition = %id, %at, end = %self.log.log_end(), start_over = over.is_some(), "cut the log");
+        let cut = match &over {
+            Some(producers) => self.log.start_over(at, producers).map(|lsn| (at, lsn)),
+            None => self.log.truncate(at).map(|cut| (cut.end, cut.lsn)),
         };
         let (Some(log), Some(runtime)) = (self.hub.log(), self.hub.runtime()) else { return };
         let replica = Arc::clone(self);
@@ -353,7 +401,7 @@ impl Replica {
                 runtime.spawn(async move {
                     tokio::time::sleep(CUT_RETRY).await;
                     if log.status().offline.is_none() {
-                        replica.cut(at, start_over);
+                        replica.cut(at, over);
                     }
                 });
             }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use ottla_core::replica::Lane;
+use ottla_core::replica::{Lane, Message};
 use ottla_core::types::{BrokerId, Lsn};
 use ottla_rpc::replication::{self, Decoder, Handler, Incoming, Item, Outgoing, put};
 use tokio::sync::mpsc;
@@ -119,7 +119,8 @@ impl Exchange {
         loop {
             match decoder.next() {
                 Ok(Some((Item::Message { partition, message }, records))) => {
-                    let bytes = records.len();
+                    // Credits are for records only.
+                    let bytes = if matches!(message, Message::Push(_)) { records.len() } else { 0 };
                     if bytes > 0
                         && let Some(log) = self.me.partitions.hub().log()
                     {
@@ -179,9 +180,12 @@ impl Exchange {
     async fn speak(&self, peer: &Arc<Peer>) {
         loop {
             peer.as_follower.wake.notified().await;
-            let messages = peer.as_follower.take();
-            if !messages.is_empty() && self.pieces.send(encoded(messages)).await.is_err() {
-                return;
+            let mut messages = peer.as_follower.take();
+            while !messages.is_empty() {
+                let bytes = encoded(&self.me.partitions, &mut messages);
+                if self.pieces.send(bytes).await.is_err() {
+                    return;
+                }
             }
         }
     }

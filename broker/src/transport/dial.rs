@@ -236,10 +236,13 @@ impl Line {
             Lane::CatchUp => &self.peer.behind,
         };
         loop {
-            let messages = outbox.take();
+            let mut messages = outbox.take();
             if !messages.is_empty() {
-                if pieces.send(encoded(messages)).await.is_err() {
-                    return;
+                while !messages.is_empty() {
+                    let bytes = encoded(&self.me.partitions, &mut messages);
+                    if pieces.send(bytes).await.is_err() {
+                        return;
+                    }
                 }
                 continue;
             }

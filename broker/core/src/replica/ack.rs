@@ -59,6 +59,7 @@ fn send_over(
         session,
         verdict: Verdict::Refused,
         high_watermark: Offset::default(),
+        log_start: Offset::default(),
         stamp: cx.host.stamp(cx.now),
     };
     out.push(Effect::Send { to, message: Message::Answer(answer) });

@@ -35,7 +35,7 @@ pub enum Refusal {
         /// How many have to be.
         min: u16,
     },
-    /// This epoch is about to end: hold the request until the next one is known.
+    /// This epoch is about to end: the request waits for the next one, by [`super::Event::Held`].
     #[error("epoch {epoch} is about to end")]
     EpochEnds {
         /// The epoch.
@@ -50,7 +50,7 @@ impl Replica {
     /// [`Refusal`]; nothing may be appended then.
     pub fn admit_produce(&self, cx: &Context<'_>, acks: Acks) -> Result<LeaderEpoch, Refusal> {
         let epoch = self.lead(cx, acks == Acks::Leader)?;
-        if self.leader().is_some_and(|leader| leader.stopped) {
+        if self.is_leaving(cx) {
             return Err(Refusal::EpochEnds { epoch });
         }
         let (isr, min) = (self.assignment.isr.len(), self.assignment.min_insync);

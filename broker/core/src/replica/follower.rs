@@ -20,6 +20,8 @@ pub(super) struct Follower {
     state: State,
     /// What the leader says is committed; as much of it as is durable here is known to be.
     watermark: Offset,
+    /// Where the leader's log begins; what is committed and durable here below that is removed.
+    log_start: Offset,
     /// The newest stamp of this session.
     stamp: Option<Stamp>,
 }
@@ -28,8 +30,8 @@ pub(super) struct Follower {
 enum State {
     /// Records are on their way to the disk; a session opens when they are there.
     Draining,
-    /// A session is open at this end, with a log whose newest batch is of that epoch; the question leaves again then.
-    Opening { last_epoch: Option<LeaderEpoch>, again_at: Instant },
+    /// This question was asked; it leaves again then.
+    Opening { open: Open, again_at: Instant },
     /// It stands in the leader's log.
     Following,
     /// A cut is on its way to the disk.
@@ -38,7 +40,7 @@ enum State {
 
 impl Follower {
     pub(super) fn new(leader: BrokerId) -> Self {
-        Self { leader, state: State::Draining, watermark: Offset::default(), stamp: None }
+        Self { leader, state: State::Draining, watermark: Offset::default(), log_start: Offset::default(), stamp: None }
     }
 
     /// Whether it stands in the leader's log.
@@ -76,24 +78,31 @@ impl Replica {
     }
 
     fn send_open(&mut self, cx: &Context<'_>, out: &mut Effects) {
-        let open = Open {
-            epoch: self.assignment.leader_epoch,
-            incarnation: cx.host.incarnation,
-            session: self.sessions,
-            last_epoch: cx.log.last_epoch(),
-            end: cx.log.log_end(),
-        };
+        let open = self.question(cx);
         let Some(follower) = self.follower_mut() else { return };
-        follower.state = State::Opening { last_epoch: open.last_epoch, again_at: cx.now + cx.host.settings.retry };
+        follower.state = State::Opening { open, again_at: cx.now + cx.host.settings.retry };
         out.push(Effect::Send { to: follower.leader, message: Message::Open(open) });
     }
 
+    /// What the newest session asks, of the log as it is now.
+    fn question(&self, cx: &Context<'_>) -> Open {
+        Open {
+            epoch: self.assignment.leader_epoch,
+            incarnation: cx.host.incarnation,
+            session: self.sessions,
+            start: cx.log.log_start(),
+            last_epoch: cx.log.last_epoch(),
+            end: cx.log.log_end(),
+        }
+    }
+
     pub(super) fn on_follower_tick(&mut self, cx: &Context<'_>, out: &mut Effects) {
+        let now = self.question(cx);
         match self.follower_mut().map(|follower| &follower.state) {
-            Some(State::Opening { last_epoch, again_at }) if *again_at <= cx.now => {
-                // Retention may have emptied the log meanwhile. That is another question, which may have another answer:
-                // with the same number the leader could believe in the first one while the second one cuts.
-                if *last_epoch == cx.log.last_epoch() {
+            Some(State::Opening { open, again_at }) if *again_at <= cx.now => {
+                // Retention may have moved the log's start meanwhile, or emptied it. That is another question, which may have
+                // another answer: with the same number the leader could believe in the first one while the second one cuts.
+                if *open == now {
                     self.send_open(cx, out);
                 } else {
                     self.start_session(cx, out);
@@ -120,8 +129,8 @@ impl Replica {
         match answer.verdict {
             Verdict::PushFrom(at) if opening && at == cx.log.log_end() => {
                 follower.state = State::Following;
-                follower.hear(answer.high_watermark, answer.stamp);
-                self.learn_watermark(out);
+                follower.hear(answer.high_watermark, answer.log_start, answer.stamp);
+                self.learn_watermark(cx, out);
                 self.send_ack(cx, out);
             }
             Verdict::TruncateTo { epoch, end } if opening => self.truncate_to(cx, epoch, end, out),
@@ -194,16 +203,16 @@ impl Replica {
         if follower.state != State::Following {
             return;
         }
-        follower.hear(push.high_watermark, push.stamp);
+        follower.hear(push.high_watermark, push.log_start, push.stamp);
         let log_end = cx.log.log_end();
         if push.base > log_end {
             out.push(Effect::Noted(Note::Gap));
             self.start_session(cx, out);
         } else if push.base == log_end && push.end > push.base {
             out.push(Effect::Append { base: push.base, end: push.end });
-            self.learn_watermark(out);
+            self.learn_watermark(cx, out);
         } else {
-            self.learn_watermark(out);
+            self.learn_watermark(cx, out);
             self.send_ack(cx, out);
         }
     }
@@ -213,7 +222,7 @@ impl Replica {
         match self.follower_mut().map(|follower| &follower.state) {
             Some(State::Draining) if drained => self.start_session(cx, out),
             Some(State::Following) => {
-                self.learn_watermark(out);
+                self.learn_watermark(cx, out);
                 self.send_ack(cx, out);
             }
             Some(State::Draining | State::Opening { .. } | State::Cutting) | None => {}
@@ -229,13 +238,18 @@ impl Replica {
         out.push(Effect::Send { to: follower.leader, message: Message::Ack(ack) });
     }
 
-    fn learn_watermark(&mut self, out: &mut Effects) {
+    /// What is committed is durable here; what the leader has removed of it goes.
+    fn learn_watermark(&mut self, cx: &Context<'_>, out: &mut Effects) {
         let flushed = self.flushed;
         let Some(follower) = self.follower_mut() else { return };
-        let known = follower.watermark.min(flushed);
+        let (known, start) = (follower.watermark.min(flushed), follower.log_start);
         if known > self.high_watermark {
             self.high_watermark = known;
             out.push(Effect::HighWatermark(known));
+        }
+        let start = start.min(self.high_watermark);
+        if start > cx.log.log_start() && cx.host.hold(Rule::RemovalsFollow) {
+            out.push(Effect::RemoveBelow(start));
         }
     }
 }
@@ -246,8 +260,9 @@ fn is_mine(cx: &Context<'_>, run: Incarnation) -> bool {
 }
 
 impl Follower {
-    fn hear(&mut self, watermark: Offset, stamp: Stamp) {
+    fn hear(&mut self, watermark: Offset, log_start: Offset, stamp: Stamp) {
         self.watermark = self.watermark.max(watermark);
+        self.log_start = self.log_start.max(log_start);
         self.stamp = self.stamp.max(Some(stamp));
     }
 }

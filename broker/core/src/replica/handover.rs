@@ -59,6 +59,9 @@ impl Replica {
         self.assignment.isr = isr;
         if too_slow && !handed {
             self.handed_over_at = Some(cx.now);
+            if let Some(leader) = self.leader_mut() {
+                leader.leaves_until = Some(cx.now + cx.host.settings.handover_max);
+            }
             out.push(Effect::Noted(Note::HandedOver));
             let leader_epoch = self.assignment.leader_epoch;
             out.push(Effect::Ask(Ask::NewEpoch { leader_epoch, complaint: Complaint::SlowDisk }));

@@ -32,6 +32,8 @@ pub struct Settings {
     pub behind_window: Duration,
     /// The shortest time between two hand-overs.
     pub handover_interval: Duration,
+    /// For how long a leader that hands over takes no appends. After that it leads on: nobody took over.
+    pub handover_max: Duration,
 }
 
 impl Default for Settings {
@@ -47,6 +49,7 @@ impl Default for Settings {
             behind_times: 3,
             behind_window: Duration::from_secs(10),
             handover_interval: Duration::from_secs(60),
+            handover_max: Duration::from_secs(1),
         }
     }
 }
@@ -88,6 +91,8 @@ pub struct Host {
     controller_acked: Option<Instant>,
     /// Nothing that was asked before counts: the loop was late.
     counts_from: Instant,
+    /// The broker said that it is about to stop; until then it waits for others to take over.
+    stops_until: Option<Instant>,
 }
 
 impl Host {
@@ -103,7 +108,17 @@ impl Host {
             view: View::default(),
             controller_acked: None,
             counts_from: now,
+            stops_until: None,
         }
+    }
+
+    /// The broker is about to stop, and asks the controller to let others lead: its leaders take no appends meanwhile.
+    pub fn on_stopping(&mut self, now: Instant) {
+        self.stops_until = self.stops_until.or(Some(now + self.settings.handover_max));
+    }
+
+    pub(super) fn stops_until(&self) -> Option<Instant> {
+        self.stops_until
     }
 
     /// Metadata up to `view` is applied: every replica that it concerns has been given it.

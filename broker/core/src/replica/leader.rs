@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use super::assignment::Assignment;
 use super::handover::Gray;
+use super::hold::Hold;
 use super::host::Host;
 use super::isr::{Damping, Pending};
-use super::message::SessionNumber;
+use super::message::{SessionNumber, Verdict};
 use super::produce::Produce;
 use super::push::Lane;
 use super::{Context, Effects, Replica, Role};
@@ -41,6 +42,10 @@ pub(super) struct Leader {
     /// The high watermark moved, and goes out alone then.
     pub(super) watermark_at: Option<Instant>,
     pub(super) gray: Gray,
+    /// Who waits for the next epoch.
+    pub(super) held: Vec<Hold>,
+    /// It has asked to be relieved, and takes no appends until then.
+    pub(super) leaves_until: Option<Instant>,
 }
 
 /// What a leader knows of one follower.
@@ -52,6 +57,9 @@ pub(super) struct FollowerState {
     pub(super) ended: Option<(Incarnation, SessionNumber, Instant)>,
     /// The newest session that it has opened; older ones are late messages.
     pub(super) newest: Option<(Incarnation, SessionNumber)>,
+    /// What it was told to cut by the answer to that one. A copy of the question that comes late is answered as the first
+    /// was, though more may be committed by now: the follower may be cutting already.
+    pub(super) cut: Option<Verdict>,
     /// When it last stood at the leader's log end.
     pub(super) caught_up_at: Instant,
     /// A moment, and where the log ended then: it was caught up at that moment once it stands there.
@@ -73,6 +81,7 @@ pub(super) struct Session {
     /// How far was pushed.
     pub(super) cursor: Offset,
     pub(super) watermark_sent: Offset,
+    pub(super) start_sent: Offset,
     pub(super) sent_at: Instant,
     pub(super) lane: Lane,
     /// Where what follows belongs; it moves there once nothing is under way.
@@ -88,6 +97,7 @@ impl FollowerState {
             session: None,
             ended: None,
             newest: None,
+            cut: None,
             caught_up_at: now,
             mark: (end, now),
             echoed: None,
@@ -123,6 +133,8 @@ impl Leader {
             times_out_at: None,
             watermark_at: None,
             gray: Gray::default(),
+            held: Vec::new(),
+            leaves_until: None,
         }
     }
 
@@ -139,7 +151,8 @@ impl Leader {
         self.stopped = true;
         self.watermark_at = None;
         for follower in &mut self.followers {
-            follower.session = None;
+            // The next epoch tells whoever believes in a session.
+            (follower.session, follower.ended) = (None, None);
         }
     }
 
@@ -157,8 +170,9 @@ impl Leader {
         let pushes = self.followers.iter().filter_map(|follower| follower.probe_at(host));
         let over = self.followers.iter().filter_map(|follower| follower.tell_over_at(host));
         let isr = self.isr_deadline(host, assignment);
-        let timers = [self.times_out_at, self.watermark_at, self.held_until, isr, self.gray.deadline(host)];
-        timers.into_iter().flatten().chain(pushes).chain(over).min()
+        let own = [self.times_out_at, self.watermark_at, self.held_until, self.hold_deadline(host)];
+        let timers = own.into_iter().chain([isr, self.gray.deadline(host)]);
+        timers.flatten().chain(pushes).chain(over).min()
     }
 
     pub(super) fn check(&self, assignment: &Assignment) {
@@ -195,6 +209,7 @@ impl Replica {
     pub(super) fn on_leader_tick(&mut self, cx: &Context<'_>, out: &mut Effects) {
         self.judge_own_disk(cx, out);
         self.time_out(cx, out);
+        self.let_go(cx, out);
         self.retry_alter(cx, out);
         self.send_watermark(cx, out);
         self.probe(cx, out);

@@ -20,6 +20,8 @@ pub struct Open {
     pub incarnation: Incarnation,
     /// The session that begins.
     pub session: SessionNumber,
+    /// First offset that its log keeps.
+    pub start: Offset,
     /// Epoch of the last batch of its log.
     pub last_epoch: Option<LeaderEpoch>,
     /// End of its log, all of it durable.
@@ -57,6 +59,8 @@ pub struct Answer {
     pub verdict: Verdict,
     /// The leader's high watermark.
     pub high_watermark: Offset,
+    /// First offset that the leader keeps: what lies below was removed, by retention or DeleteRecords.
+    pub log_start: Offset,
     /// To be given back.
     pub stamp: Stamp,
 }
@@ -77,6 +81,8 @@ pub struct Push {
     pub end: Offset,
     /// The leader's high watermark.
     pub high_watermark: Offset,
+    /// First offset that the leader keeps: what lies below was removed, by retention or DeleteRecords.
+    pub log_start: Offset,
     /// To be given back.
     pub stamp: Stamp,
 }

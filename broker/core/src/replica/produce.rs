@@ -44,10 +44,13 @@ pub enum Outcome {
     Safe,
     /// Leadership ended; the record may be kept or not (NOT_LEADER_OR_FOLLOWER).
     LeadershipEnded,
-    /// Not in time; the record may be kept or not (REQUEST_TIMED_OUT).
+    /// Not in time; the record may be kept or not, that of a [`super::Hold`] is not (REQUEST_TIMED_OUT).
     TimedOut,
     /// It could not be written (KAFKA_STORAGE_ERROR).
     WriteFailed,
+    /// To a [`super::Hold`] only: nothing was appended, and the epoch is over or goes on after all. Ask for admission again,
+    /// once the metadata that says who leads is in force.
+    LookAgain,
 }
 
 /// How soon answers that wait for a confirmation are looked at again.

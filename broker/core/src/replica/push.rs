@@ -86,6 +86,12 @@ impl Replica {
         self.send_beats(cx, |session, _| session.watermark_sent < watermark, out);
     }
 
+    /// What was removed here is removed by every follower: said alone, for there may be no data for long.
+    pub(super) fn on_start_moved(&mut self, cx: &Context<'_>, out: &mut Effects) {
+        let start = cx.log.log_start();
+        self.send_beats(cx, |session, _| session.start_sent < start, out);
+    }
+
     /// Who owes an acknowledgement for long is told again how far was pushed: it notices what it never got.
     pub(super) fn probe(&mut self, cx: &Context<'_>, out: &mut Effects) {
         self.send_beats(cx, |session, host| session.probe_at(host).is_some_and(|at| at <= cx.now), out);
@@ -119,6 +125,7 @@ impl Session {
     fn beat(&mut self, cx: &Context<'_>, epoch: LeaderEpoch, high_watermark: Offset) -> Push {
         self.sent_at = cx.now;
         self.watermark_sent = high_watermark;
+        self.start_sent = cx.log.log_start();
         Push {
             epoch,
             incarnation: self.incarnation,
@@ -126,6 +133,7 @@ impl Session {
             base: self.cursor,
             end: self.cursor,
             high_watermark,
+            log_start: self.start_sent,
             stamp: cx.host.stamp(cx.now),
         }
     }

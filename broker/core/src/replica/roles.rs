@@ -28,6 +28,7 @@ impl Replica {
         let new = self.assignment.clone();
         if let Some(leader) = self.leader_mut() {
             leader.adopt_version(cx, &old, &new);
+            self.let_go(cx, out);
             self.advance(cx, out);
         } else if matches!(self.role, Role::Idle) || !new.replicas.contains(&cx.host.me) {
             // It has become a replica only now, or is none any more.
@@ -57,6 +58,7 @@ impl Replica {
             Role::Leader(leader) if leads => Some(leader),
             Role::Leader(mut leader) => {
                 leader.give_up(|_| true, Outcome::LeadershipEnded, out);
+                leader.release(out);
                 None
             }
             Role::Follower(_) | Role::Idle => None,
@@ -73,7 +75,9 @@ impl Replica {
     fn become_leader(&mut self, cx: &Context<'_>, before: Option<Box<Leader>>, out: &mut Effects) {
         let epoch: LeaderEpoch = self.assignment.leader_epoch;
         let mut leader = Leader::new(epoch, cx.log.log_end());
+        let mut held = Vec::new();
         if let Some(before) = before {
+            held = before.held;
             leader.waiting_all = before.waiting_all;
             leader.waiting_leader = before.waiting_leader;
             leader.times_out_at = before.times_out_at;
@@ -81,6 +85,7 @@ impl Replica {
         leader.adopt_replicas(cx.host.me, &self.assignment, cx.now, cx.log.log_end());
         self.role = Role::Leader(Box::new(leader));
         out.push(Effect::BeginEpoch(epoch));
+        out.extend(held.into_iter().map(|hold| Effect::Answer(hold.id, Outcome::LookAgain)));
         self.advance(cx, out);
     }
 }

@@ -44,19 +44,25 @@ pub enum Rule {
     ProvenAboveLogStart,
     /// A replica that was away hears of an unclean election later (R8).
     UncleanRemembered,
+    /// Where a follower's log begins is not above what is committed since the last unclean election (R1, R10).
+    RemovedWasCommitted,
     /// A suspect log takes no part (R12).
     SuspectTakesNoPart,
     /// A suspect log is dropped only by metadata that knows this run (R12).
     HeardInThisRun,
     /// What was appended before is known to every leader (T1). Kept by the shell, from the log.
     SequencesFromLog,
+    /// A log that starts over begins with the producers of what it lacks (T1). Kept by the shell, from the leader's log.
+    ProducersComeAlong,
+    /// What the leader has removed goes everywhere (R14).
+    RemovalsFollow,
     /// A watermark that may lag behind what was shown before is not shown (R10).
     WatermarkAfterElection,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::EndsAreDurable,
         Self::EveryInSyncReplicaCounts,
         Self::PendingMembersCount,
@@ -76,9 +82,12 @@ impl Rule {
         Self::RunOfReceiver,
         Self::ProvenAboveLogStart,
         Self::UncleanRemembered,
+        Self::RemovedWasCommitted,
         Self::SuspectTakesNoPart,
         Self::HeardInThisRun,
         Self::SequencesFromLog,
+        Self::ProducersComeAlong,
+        Self::RemovalsFollow,
         Self::WatermarkAfterElection,
     ];
 }

@@ -16,6 +16,7 @@ impl Replica {
         let watermark = self.high_watermark;
         let stale = cx.host.is_stale(from, open.incarnation) && cx.host.hold(Rule::IncarnationOfJoin);
         let member = self.may_be_member(from);
+        let given_up = !member && self.begins_with_what_was_given_up(cx, open);
         let Some(leader) = self.leader_mut().filter(|leader| !leader.stopped && !stale) else {
             self.send_refusal(cx, from, open, out);
             return;
@@ -29,11 +30,13 @@ impl Replica {
             out.push(Effect::Noted(Note::StaleIgnored));
             return;
         }
-        follower.newest = Some(newest);
-        follower.ended = None;
+        let again = follower.newest.replace(newest) == Some(newest);
         follower.refused = false;
         // Asked once more, it gets the same answer: the first one may be on its way, and the session counts.
-        let verdict = follower.repeated(cx, open).unwrap_or_else(|| verdict_on(cx, open, member));
+        let cut = follower.cut.filter(|_| again);
+        let verdict = cut.or_else(|| follower.repeated(cx, open));
+        let verdict = verdict.unwrap_or_else(|| verdict_on(cx, open, member, given_up));
+        follower.cut = Some(verdict).filter(|verdict| !matches!(verdict, Verdict::PushFrom(_)));
         follower.begin_session(cx, open, verdict, watermark);
         let answer = Answer {
             epoch: open.epoch,
@@ -41,6 +44,7 @@ impl Replica {
             session: open.session,
             verdict,
             high_watermark: watermark,
+            log_start: cx.log.log_start(),
             stamp: cx.host.stamp(cx.now),
         };
         out.push(Effect::Send { to: from, message: Message::Answer(answer) });
@@ -55,6 +59,16 @@ impl Replica {
         self.assignment.is_member(id) || pending.is_some_and(|pending| pending.counts.contains(&id))
     }
 
+    /// Whether its log is from before the last unclean election and begins above the high watermark: what it has removed
+    /// was committed then, and is not now. As a leader it would say that everything below its start is committed. What is
+    /// not in this leader's log either is nobody's to be committed.
+    fn begins_with_what_was_given_up(&self, cx: &Context<'_>, open: Open) -> bool {
+        let before = |unclean: LeaderEpoch| open.last_epoch.is_none_or(|last| last < unclean);
+        self.assignment.unclean.is_some_and(before)
+            && open.start > self.high_watermark.max(cx.log.log_start())
+            && cx.host.hold(Rule::RemovedWasCommitted)
+    }
+
     /// Not in this epoch, or not to this run: the follower asks again later.
     pub(super) fn send_refusal(&self, cx: &Context<'_>, to: BrokerId, open: Open, out: &mut Effects) {
         let answer = Answer {
@@ -63,6 +77,7 @@ impl Replica {
             session: open.session,
             verdict: Verdict::Refused,
             high_watermark: Offset::default(),
+            log_start: Offset::default(),
             stamp: cx.host.stamp(cx.now),
         };
         out.push(Effect::Send { to, message: Message::Answer(answer) });
@@ -81,7 +96,7 @@ impl Replica {
     }
 }
 
-fn verdict_on(cx: &Context<'_>, open: Open, member: bool) -> Verdict {
+fn verdict_on(cx: &Context<'_>, open: Open, member: bool, given_up: bool) -> Verdict {
     if !cx.host.hold(Rule::DivergenceByEpoch) {
         let end = cx.log.log_end();
         let newest = LeaderEpoch::new(i32::MAX);
@@ -96,7 +111,9 @@ fn verdict_on(cx: &Context<'_>, open: Open, member: bool) -> Verdict {
     match compare(cx.log, open.last_epoch, open.end) {
         // An empty log that begins later than this one stands for records that may have been others, before an unclean
         // election; a member has proven otherwise, and must not lose its place.
-        Comparison::Prefix if open.last_epoch.is_none() && open.end > begins && !member => Verdict::StartOver(begins),
+        Comparison::Prefix if given_up || open.last_epoch.is_none() && open.end > begins && !member => {
+            Verdict::StartOver(begins)
+        }
         Comparison::Prefix => Verdict::PushFrom(open.end),
         Comparison::Diverged { epoch, end } => Verdict::TruncateTo { epoch, end },
         Comparison::TooOld { start } => Verdict::StartOver(start),
@@ -118,12 +135,17 @@ impl FollowerState {
             session.cursor = session.acked;
             return;
         }
+        // A late copy of a question may end the session that the first one began: whoever believes in it has to hear that.
+        let dropped = self.session.as_ref().map(|session| (session.incarnation, session.number));
+        let over = dropped.map(|(run, number)| (run, number, cx.now + cx.host.settings.retry)).or(self.ended);
+        self.ended = over.filter(|&(run, number, _)| !proven && (run, number) == (open.incarnation, open.session));
         self.session = proven.then_some(Session {
             incarnation: open.incarnation,
             number: open.session,
             acked: open.end,
             cursor: open.end,
             watermark_sent: watermark,
+            start_sent: cx.log.log_start(),
             sent_at: cx.now,
             lane: Lane::Live,
             lane_next: Lane::Live,

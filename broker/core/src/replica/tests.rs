@@ -89,6 +89,36 @@ fn an_empty_log_that_begins_later_starts_over_unless_its_replica_is_a_member() {
     }
 }
 
+/// What a follower removed before an unclean election was committed then, and may not be now: as a leader it would say that
+/// everything below its start is. A member's start is committed, and a member that dropped its log would be elected.
+#[test]
+fn a_log_that_begins_above_what_is_committed_since_an_unclean_election_starts_over() {
+    let over = Verdict::StartOver(Offset::new(0));
+    let on = Verdict::PushFrom(Offset::new(5));
+    let cases: &[(Option<i32>, &[i32], usize, Verdict)] = &[
+        (Some(4), &[1], 3, over),
+        (Some(2), &[1], 3, over),
+        (Some(4), &[1], 0, on),
+        (Some(4), &[1, 2], 3, on),
+        // Its log has something of that epoch: it has been through the election.
+        (Some(1), &[1], 3, on),
+        (None, &[1], 3, on),
+    ];
+    for &(unclean, isr, start, verdict) in cases {
+        let isr = isr.iter().map(|&member| id(member)).collect();
+        let unclean = unclean.map(LeaderEpoch::new);
+        let mut leader = Harness::given(5, Assignment { isr, min_insync: 3, unclean, ..led_by(1, 4) });
+        leader.opens_kept(2, start, 5);
+        assert_eq!(leader.verdicts(), [verdict], "{unclean:?} {start}");
+    }
+    // It begins where this leader's log does, which may itself be above what this leader knows to be committed.
+    let unclean = Some(LeaderEpoch::new(4));
+    let mut leader = Harness::given(5, Assignment { isr: vec![id(1)], min_insync: 3, unclean, ..led_by(1, 4) });
+    leader.removes_below(3);
+    leader.opens_kept(2, 3, 5);
+    assert_eq!(leader.verdicts(), [on]);
+}
+
 /// The first answer may be on its way, and the session counts already: another one would cut what is believed in.
 #[test]
 fn a_question_that_is_repeated_gets_the_same_answer() {
@@ -99,14 +129,49 @@ fn a_question_that_is_repeated_gets_the_same_answer() {
     assert_eq!(leader.verdicts(), [Verdict::PushFrom(Offset::new(3)); 2]);
 }
 
-/// The answer to a question about a log that retention has emptied since is not the answer to the one before.
+/// It may be cutting already, though the leader would not tell it to any more: it would be believed to have what it cut.
+#[test]
+fn a_question_that_was_answered_with_a_cut_is_always_answered_so() {
+    let over = Verdict::StartOver(Offset::new(0));
+    let mut leader = Harness::leader_with(5, &[1, 2, 3], &[1, 2], 2);
+    leader.opens_empty(3, 3);
+    leader.assigned(&[1, 2, 3], 2);
+    leader.opens_empty(3, 3);
+    assert_eq!(leader.verdicts(), [over; 2]);
+    assert_eq!(leader.replica.follower_end(id(3)), None);
+}
+
+/// A question that comes again after retention has passed the session by ends it; the follower may have had its answer, and
+/// takes no other. It would wait for ever for what is not pushed any more.
+#[test]
+fn a_late_question_that_ends_a_session_is_followed_by_the_news() {
+    for ended_before in [false, true] {
+        let mut leader = Harness::leader_with(5, &[1, 2], &[1], 1);
+        leader.opens(2, 2);
+        leader.removes_below(3);
+        if ended_before {
+            leader.event(Event::PeerRefused(id(2)));
+        }
+        leader.verdicts();
+        leader.opens_only(2, 2);
+        assert_eq!(leader.verdicts(), [Verdict::StartOver(Offset::new(3))]);
+        for _ in 0..2 {
+            leader.passes(Duration::from_millis(500));
+            assert_eq!(leader.verdicts(), [Verdict::Refused]);
+        }
+    }
+}
+
+/// The answer to a question about a log of which retention has removed more since is not the answer to the one before.
 #[test]
 fn a_session_is_asked_for_again_only_with_the_same_log() {
-    let mut follower = Harness::follower(5, led_by(2, 4));
+    let mut follower = Harness::given(5, led_by(2, 4));
+    follower.passes(Duration::from_millis(500));
+    follower.removes_below(3);
     follower.passes(Duration::from_millis(500));
     follower.removes_below(5);
     follower.passes(Duration::from_millis(500));
-    assert_eq!(follower.opened(), [1, 1, 2]);
+    assert_eq!(follower.opened(), [1, 1, 2, 3]);
 }
 
 /// A follower that never hears that its session is over would wait for ever for what is not pushed any more.
@@ -135,7 +200,7 @@ fn whose_session_has_ended_is_told_until_it_opens_another_one() {
 /// R6: session numbers of each run begin at one. An answer for the run before would cut what is committed by now.
 #[test]
 fn an_answer_for_an_earlier_run_is_ignored() {
-    let mut follower = Harness::follower(5, Assignment { unclean: None, ..led_by(2, 4) });
+    let mut follower = Harness::given(5, Assignment { unclean: None, ..led_by(2, 4) });
     follower.effects.clear();
     follower.answered(6, Verdict::TruncateTo { epoch: LeaderEpoch::new(1), end: Offset::new(2) });
     assert!(!follower.effects.iter().any(|effect| matches!(effect, Effect::Truncate(_))), "{:?}", follower.effects);
@@ -148,7 +213,7 @@ fn an_answer_for_an_earlier_run_is_ignored() {
 fn an_unclean_election_is_remembered_through_later_epochs() {
     let cases = [(None, false), (Some(1), false), (Some(3), true), (Some(4), true)];
     for (unclean, cuts) in cases {
-        let mut follower = Harness::follower(5, Assignment { unclean: unclean.map(LeaderEpoch::new), ..led_by(2, 4) });
+        let mut follower = Harness::given(5, Assignment { unclean: unclean.map(LeaderEpoch::new), ..led_by(2, 4) });
         follower.effects.clear();
         follower.pushed_watermark(5);
         follower.event(Event::WriteFailed(Offset::new(5)));
@@ -258,6 +323,49 @@ fn a_failed_write_ends_the_epoch() {
     assert!(leader.effects.iter().any(asked));
 }
 
+/// What an epoch that ends does to produce requests: they wait for the next one, as long as that may come.
+#[test]
+fn who_comes_while_the_epoch_ends_waits_for_the_next_one() {
+    let ends = |leader: &Harness| matches!(leader.admits(Acks::All), Err(Refusal::EpochEnds { .. }));
+    let second = Duration::from_secs(1);
+    let stopping = || {
+        let mut leader = Harness::leader(&[1, 2], &[1, 2], 1);
+        leader.stops();
+        assert!(ends(&leader));
+        leader.holds(1, 5 * second);
+        leader.passes(second - Duration::from_millis(1));
+        assert_eq!(leader.answers(), []);
+        leader
+    };
+    let mut leader = stopping();
+    leader.event(Event::Assigned(led_by(2, 5)));
+    assert_eq!(leader.answers(), [(1, Outcome::LookAgain)]);
+    let two = Some(id(2));
+    assert!(matches!(leader.admits(Acks::All), Err(Refusal::NotLeader { leader, .. }) if leader == two));
+
+    let mut leader = stopping();
+    assert!(leader.replica.deadline(&leader.host).is_some());
+    leader.passes(Duration::from_millis(1));
+    assert_eq!(leader.answers(), [(1, Outcome::LookAgain)], "nobody took over");
+    assert!(leader.admits(Acks::All).is_ok());
+
+    let mut leader = stopping();
+    leader.assigned(&[1], 1);
+    assert_eq!(leader.answers(), [(1, Outcome::LookAgain)], "nobody can take over");
+    leader.holds(2, second);
+    assert_eq!(leader.answers(), [(2, Outcome::LookAgain)]);
+
+    let mut leader = Harness::leader(&[1, 2], &[1, 2], 1);
+    leader.event(Event::WriteFailed(Offset::new(0)));
+    leader.holds(1, 2 * second);
+    leader.holds(2, 3 * second);
+    leader.passes(2 * second);
+    assert_eq!(leader.answers(), [(1, Outcome::TimedOut)], "its own time is up");
+    leader.event(Event::Assigned(led_by(1, 5)));
+    assert_eq!(leader.answers(), [(2, Outcome::LookAgain)], "it leads on");
+    assert!(leader.admits(Acks::All).is_ok());
+}
+
 /// A follower that does not run leaves at once, one that is silent after its time.
 #[test]
 fn who_does_not_run_leaves_at_once() {
@@ -274,6 +382,19 @@ fn who_does_not_run_leaves_at_once() {
     assert_eq!(leader.alters(), [vec![id(1)]]);
 }
 
+/// What was due is done or given up: a deadline that stays in the past would be rung for without end.
+#[test]
+fn a_leader_that_has_stopped_is_due_for_nothing_but_its_complaint() {
+    let mut leader = Harness::leader(&[1, 2, 3], &[1, 2, 3], 1);
+    leader.opens(2, 0);
+    leader.event(Event::PeerRefused(id(2)));
+    leader.event(Event::WriteFailed(Offset::new(0)));
+    for _ in 0..3 {
+        leader.passes(Duration::from_millis(500));
+        assert!(!leader.is_due());
+    }
+}
+
 /// A partition at rest has no timer.
 #[test]
 fn a_partition_at_rest_asks_for_no_tick() {
@@ -285,4 +406,41 @@ fn a_partition_at_rest_asks_for_no_tick() {
     leader.acks(3, 2);
     leader.passes(Duration::from_millis(10));
     assert_eq!(leader.replica.deadline(&leader.host), None);
+}
+
+/// R14: what a leader has removed goes everywhere, but never more than is committed and durable.
+#[test]
+fn a_follower_removes_what_its_leader_has_removed() {
+    let removed = |follower: &mut Harness| {
+        let effects = std::mem::take(&mut follower.effects);
+        let below = |effect| if let Effect::RemoveBelow(start) = effect { Some(start.get()) } else { None };
+        effects.into_iter().filter_map(below).collect::<Vec<_>>()
+    };
+    let mut follower = Harness::given(5, led_by(2, 4));
+    follower.pushed_watermark(2);
+    follower.pushed(2, 4);
+    assert_eq!(removed(&mut follower), [2]);
+    follower.removes_below(2);
+    follower.pushed(9, 4);
+    assert_eq!(removed(&mut follower), [4]);
+    follower.removes_below(4);
+    follower.pushed(9, 4);
+    assert_eq!(removed(&mut follower), []);
+}
+
+/// A leader says so at once, and to everybody who was not told.
+#[test]
+fn a_leader_tells_its_followers_where_its_log_begins() {
+    let mut leader = Harness::leader(&[1, 2, 3], &[1, 2, 3], 1);
+    leader.append(5);
+    leader.opens(2, 0);
+    leader.removes_below(3);
+    leader.effects.clear();
+    leader.event(Event::StartMoved);
+    leader.event(Event::StartMoved);
+    let told = |effect: &Effect| {
+        let Effect::Send { to, message: Message::Push(push) } = effect else { return None };
+        Some((to.get(), push.log_start.get()))
+    };
+    assert_eq!(leader.effects.iter().filter_map(told).collect::<Vec<_>>(), [(2, 3)]);
 }

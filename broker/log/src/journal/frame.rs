@@ -21,7 +21,7 @@ pub enum Kind {
     /// The partition is gone, with everything before this frame.
     Delete = 3,
     /// The partition's log was cut: offsets from `end` on are gone. With a `base` that is not `end`, nothing is left and
-    /// the log begins again at `base`.
+    /// the log begins again at `base`; the payload is what its producers did below.
     Truncate = 4,
     /// The partition's log start moved to `base`.
     LogStart = 5,
@@ -161,10 +161,10 @@ impl Frame {
         Self { kind: Kind::Truncate, partition, base: end, end, epoch, payload: Payload::EMPTY }
     }
 
-    /// A log of which nothing is left, and that begins again at `start`.
-    pub const fn start_over(partition: TopicPartition, start: Offset, epoch: LeaderEpoch) -> Self {
+    /// A log of which nothing is left, and that begins again at `start`; `producers` is the caller's.
+    pub const fn start_over(partition: TopicPartition, start: Offset, epoch: LeaderEpoch, producers: Bytes) -> Self {
         let end = Offset::new(0);
-        Self { kind: Kind::Truncate, partition, base: start, end, epoch, payload: Payload::EMPTY }
+        Self { kind: Kind::Truncate, partition, base: start, end, epoch, payload: Payload::whole(producers) }
     }
 
     /// A log whose start moved to `start`.

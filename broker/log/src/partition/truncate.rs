@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use ottla_core::producer::{ProducerState, Producers};
 use ottla_core::types::{Lsn, Offset, Timestamp};
 
 use crate::damage::Damage;
@@ -15,6 +16,7 @@ use crate::epochs::Epochs;
 use crate::journal::{Frame, Offline, SubmitError};
 use crate::partition::record::{BYTES_MAX, FILE, PartitionRecord};
 use crate::partition::{Io, Partition, State};
+use crate::producers;
 use crate::segment::read::Reading;
 use crate::segment::{Kind, Segment, parse_name};
 use crate::sum::{CHUNK_BYTES, RunningSum, SumId, entry_position};
@@ -129,12 +131,12 @@ impl Partition {
         Ok(Cut { end: place.end, lsn })
     }
 
-    /// Drops every batch; the log begins again, empty, at `start`, which may lie anywhere. Otherwise as
-    /// [`Partition::truncate`].
+    /// Drops every batch; the log begins again, empty, at `start`, which may lie anywhere, with what `producers` did below
+    /// (T1). Otherwise as [`Partition::truncate`].
     ///
     /// # Errors
     /// [`TruncateError`]; nothing has changed then.
-    pub fn start_over(self: &Arc<Self>, start: Offset) -> Result<Lsn, TruncateError> {
+    pub fn start_over(self: &Arc<Self>, start: Offset, producers: &[ProducerState]) -> Result<Lsn, TruncateError> {
         let mut io = self.io.lock();
         self.settle_cut(&mut io)?;
         let mut structure = self.shared.structure.lock();
@@ -148,13 +150,18 @@ impl Partition {
         // Where a log begins is no hint: without a folder, the frame before says whose start it is.
         let introduction = self.introduction(&state);
         let introduces = introduction.is_some();
-        let frames = introduction.into_iter().chain([Frame::start_over(self.id(), start, state.epoch)]);
+        let frames = introduction.into_iter().chain([Frame::start_over(
+            self.id(),
+            start,
+            state.epoch,
+            producers::to_bytes(producers),
+        )]);
         let (first, lsn) = self.shared.journal()?.submit_all(frames.collect())?;
         if introduces {
             self.shared.unsettled.lock().insert(self.id(), first);
         }
         *structure = lsn;
-        self.empty_state(&mut io, &mut state, lsn, start);
+        self.empty_state(&mut io, &mut state, lsn, start, producers.to_vec());
         Ok(lsn)
     }
 
@@ -176,7 +183,11 @@ impl Partition {
                 state.log_start = state.log_start.min(end);
                 self.cut_state(&mut io, &mut state, lsn, Place { end, ..place });
             } else {
-                self.empty_state(&mut io, &mut state, lsn, frame.base);
+                let known = producers::from_bytes(&frame.payload.to_bytes()).unwrap_or_else(|error| {
+                    tracing::error!(folder = %self.place.folder, %error, "the producers of a log that started over");
+                    Vec::new()
+                });
+                self.empty_state(&mut io, &mut state, lsn, frame.base, known);
             }
             state.cut
         };
@@ -259,7 +270,7 @@ impl Partition {
     }
 
     /// Everything that starting over changes in memory.
-    fn empty_state(&self, io: &mut Io, state: &mut State, lsn: Lsn, start: Offset) {
+    fn empty_state(&self, io: &mut Io, state: &mut State, lsn: Lsn, start: Offset, producers: Vec<ProducerState>) {
         let nothing = Offset::new(0);
         self.drop_tail(state, nothing);
         self.shared.space.on_flushed(state.unflushed());
@@ -269,7 +280,7 @@ impl Partition {
         // The new start is in the frame of the cut.
         state.start_lsn = Lsn::default();
         state.epochs = Epochs::default();
-        state.producers = ottla_core::producer::Producers::default();
+        state.producers = Producers::restore(producers);
         state.damage = Damage::default();
         state.measure_active();
         self.set_flushed_end(start);

@@ -116,7 +116,7 @@ impl World {
         let Some(id) = self.some_partition() else { return true };
         let log = self.log(id);
         let start = i64::try_from(self.random.below(log.log_end().get().cast_unsigned() + 50)).unwrap();
-        match log.start_over(Offset::new(start)) {
+        match log.start_over(Offset::new(start), &[]) {
             Ok(lsn) => {
                 assert_eq!((log.log_start().get(), log.log_end().get()), (start, start));
                 self.known.get_mut(&id).unwrap().start_over(start, lsn);

@@ -10,7 +10,6 @@
 use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use ottla_core::replica::Message;
 use prost::Message as _;
 
 use super::Item;
@@ -248,8 +247,7 @@ fn lengths(bytes: &[u8], frame_bytes_max: usize) -> Result<Option<Lengths>, Fram
 
 fn item(header: &[u8], records: usize) -> Result<Item, FrameError> {
     let item = Item::try_from(pb::Header::decode(header)?)?;
-    let push = matches!(item, Item::Message { message: Message::Push(_), .. });
-    if records > 0 && !push {
+    if records > 0 && !item.may_have_bytes() {
         return Err(FrameError::StrayRecords(records));
     }
     Ok(item)

@@ -63,6 +63,7 @@ impl From<&Message> for Kind {
                 session: open.session.0,
                 last_epoch: open.last_epoch.map(LeaderEpoch::get),
                 end: open.end.get(),
+                start: open.start.get(),
             }),
             Message::Answer(answer) => Self::Answer(pb::Answer {
                 epoch: answer.epoch.get(),
@@ -76,6 +77,7 @@ impl From<&Message> for Kind {
                     Verdict::Refused => PbVerdict::Refused(true),
                 }),
                 high_watermark: answer.high_watermark.get(),
+                log_start: answer.log_start.get(),
                 stamp: answer.stamp.0,
                 incarnation: answer.incarnation.get(),
             }),
@@ -85,6 +87,7 @@ impl From<&Message> for Kind {
                 base: push.base.get(),
                 end: push.end.get(),
                 high_watermark: push.high_watermark.get(),
+                log_start: push.log_start.get(),
                 stamp: push.stamp.0,
                 incarnation: push.incarnation.get(),
             }),
@@ -152,6 +155,7 @@ impl From<pb::Open> for Open {
             epoch: LeaderEpoch::new(open.epoch),
             incarnation: Incarnation::new(open.incarnation),
             session: SessionNumber(open.session),
+            start: Offset::new(open.start),
             last_epoch: open.last_epoch.map(LeaderEpoch::new),
             end: Offset::new(open.end),
         }
@@ -175,6 +179,7 @@ impl TryFrom<pb::Answer> for Answer {
             session: SessionNumber(answer.session),
             verdict,
             high_watermark: Offset::new(answer.high_watermark),
+            log_start: Offset::new(answer.log_start),
             stamp: Stamp(answer.stamp),
             incarnation: Incarnation::new(answer.incarnation),
         })
@@ -189,6 +194,7 @@ impl From<pb::Push> for Push {
             base: Offset::new(push.base),
             end: Offset::new(push.end),
             high_watermark: Offset::new(push.high_watermark),
+            log_start: Offset::new(push.log_start),
             stamp: Stamp(push.stamp),
             incarnation: Incarnation::new(push.incarnation),
         }

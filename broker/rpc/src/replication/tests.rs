@@ -32,23 +32,24 @@ fn stamp() -> impl Strategy<Value = Stamp> {
 }
 
 fn push() -> impl Strategy<Value = Push> {
-    (epoch(), run(), session(), offset(), offset(), offset(), stamp()).prop_map(
-        |(epoch, incarnation, session, base, end, high_watermark, stamp)| Push {
+    (epoch(), run(), session(), offset(), offset(), (offset(), offset()), stamp()).prop_map(
+        |(epoch, incarnation, session, base, end, (high_watermark, log_start), stamp)| Push {
             epoch,
             incarnation,
             session,
             base,
             end,
             high_watermark,
+            log_start,
             stamp,
         },
     )
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let open = (epoch(), run(), session(), proptest::option::of(epoch()), offset()).prop_map(
-        |(epoch, incarnation, session, last_epoch, end)| {
-            Message::Open(Open { epoch, incarnation, session, last_epoch, end })
+    let open = (epoch(), run(), session(), offset(), proptest::option::of(epoch()), offset()).prop_map(
+        |(epoch, incarnation, session, start, last_epoch, end)| {
+            Message::Open(Open { epoch, incarnation, session, start, last_epoch, end })
         },
     );
     let verdict = prop_oneof![
@@ -57,9 +58,9 @@ fn message() -> impl Strategy<Value = Message> {
         offset().prop_map(Verdict::StartOver),
         Just(Verdict::Refused),
     ];
-    let answer = (epoch(), run(), session(), verdict, offset(), stamp()).prop_map(
-        |(epoch, incarnation, session, verdict, high_watermark, stamp)| {
-            Message::Answer(Answer { epoch, incarnation, session, verdict, high_watermark, stamp })
+    let answer = (epoch(), run(), session(), verdict, offset(), offset(), stamp()).prop_map(
+        |(epoch, incarnation, session, verdict, high_watermark, log_start, stamp)| {
+            Message::Answer(Answer { epoch, incarnation, session, verdict, high_watermark, log_start, stamp })
         },
     );
     let ack = (epoch(), run(), session(), offset(), stamp()).prop_map(|(epoch, incarnation, session, end, stamp)| {
@@ -90,11 +91,10 @@ fn item() -> impl Strategy<Value = Item> {
     prop_oneof![1 => hello, 1 => welcome, 1 => refused, 2 => returned, 8 => between]
 }
 
-/// A frame: only a push may have records.
+/// A frame, with bytes behind it if it may have any.
 fn frame() -> impl Strategy<Value = (Item, Bytes)> {
     (item(), proptest::collection::vec(any::<u8>(), 0..300)).prop_map(|(item, records)| {
-        let push = matches!(item, Item::Message { message: Message::Push(_), .. });
-        let records = if push { records.into() } else { Bytes::new() };
+        let records = if item.may_have_bytes() { records.into() } else { Bytes::new() };
         (item, records)
     })
 }
@@ -121,6 +121,7 @@ fn a_push(end: i64) -> Item {
         base: Offset::new(1_000_000),
         end: Offset::new(end),
         high_watermark: Offset::new(999_990),
+        log_start: Offset::new(5),
         stamp: Stamp(86_400_000_000),
     };
     Item::Message { partition, message: Message::Push(push) }
@@ -275,8 +276,8 @@ fn a_push_has_these_bytes() {
     let mut out = BytesMut::new();
     put(&a_push(1_000_010), 300, &mut out);
     let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
-    let prefix = "00 0000015f 0000002f";
+    let prefix = "00 00000161 00000031";
     let topic = "09 3736353433323130 11 6665646362613938 18 07";
-    let push = "22 19 080c 1003 18c0843d 20ca843d 28b6843d 3080c0ddeec102 3805";
+    let push = "22 1b 080c 1003 18c0843d 20ca843d 28b6843d 3080c0ddeec102 3805 4005";
     assert_eq!(hex, [prefix, topic, push].concat().replace(' ', ""));
 }

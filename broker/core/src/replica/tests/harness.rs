@@ -99,8 +99,8 @@ impl Harness {
         harness
     }
 
-    /// It follows, with so many durable records of an earlier epoch, and has opened its first session.
-    pub(super) fn follower(records: usize, assignment: Assignment) -> Self {
+    /// It has been given that, and has so many durable records of an earlier epoch; as a follower it has opened a session.
+    pub(super) fn given(records: usize, assignment: Assignment) -> Self {
         let mut harness = Self::idle(records, &[1, 2, 3]);
         harness.event(Event::Assigned(assignment));
         harness
@@ -123,18 +123,25 @@ impl Harness {
         let (session, stamp) = (self.replica.sessions, self.host.stamp(self.now));
         let incarnation = Incarnation::new(run.try_into().unwrap());
         let high_watermark = Offset::default();
-        let answer = Answer { epoch: EPOCH, incarnation, session, verdict, high_watermark, stamp };
+        let log_start = Offset::default();
+        let answer = Answer { epoch: EPOCH, incarnation, session, verdict, high_watermark, log_start, stamp };
         self.event(Event::Received { from: id(2), message: Message::Answer(answer) });
     }
 
     /// Broker 2 lets it follow at its end, and says that so much is committed.
     pub(super) fn pushed_watermark(&mut self, end: usize) {
         self.answered(7, Verdict::PushFrom(self.log.log_end()));
+        self.pushed(end, 0);
+        assert_eq!(self.replica.high_watermark(), offset(end));
+    }
+
+    /// Broker 2 says that so much is committed, and where its log begins.
+    pub(super) fn pushed(&mut self, end: usize, start: usize) {
         let (session, stamp, at) = (self.replica.sessions, self.host.stamp(self.now), self.log.log_end());
-        let high_watermark = offset(end);
-        let push = Push { epoch: EPOCH, incarnation: RUN, session, base: at, end: at, high_watermark, stamp };
+        let (epoch, incarnation) = (EPOCH, RUN);
+        let (high_watermark, log_start) = (offset(end), offset(start));
+        let push = Push { epoch, incarnation, session, base: at, end: at, high_watermark, log_start, stamp };
         self.event(Event::Received { from: id(2), message: Message::Push(push) });
-        assert_eq!(self.replica.high_watermark(), high_watermark);
     }
 
     pub(super) fn removes_below(&mut self, start: usize) {
@@ -201,16 +208,21 @@ impl Harness {
 
     /// Nothing is pushed yet.
     pub(super) fn opens_only(&mut self, from: i32, end: usize) {
-        let last_epoch = end.checked_sub(1).map(|_| LeaderEpoch::new(1));
-        let open = Open { epoch: EPOCH, incarnation: RUN, session: SessionNumber(1), last_epoch, end: offset(end) };
+        self.opens_kept(from, 0, end);
+    }
+
+    /// As [`Self::opens_only`], with a log that keeps what lies from `start` on.
+    pub(super) fn opens_kept(&mut self, from: i32, start: usize, end: usize) {
+        let last_epoch = (end > start).then_some(LeaderEpoch::new(1));
+        let session = SessionNumber(1);
+        let (start, end) = (offset(start), offset(end));
+        let open = Open { epoch: EPOCH, incarnation: RUN, session, start, last_epoch, end };
         self.event(Event::Received { from: id(from), message: Message::Open(open) });
     }
 
     /// A follower opens its first session with an empty log that begins there.
     pub(super) fn opens_empty(&mut self, from: i32, at: usize) {
-        let open =
-            Open { epoch: EPOCH, incarnation: RUN, session: SessionNumber(1), last_epoch: None, end: offset(at) };
-        self.event(Event::Received { from: id(from), message: Message::Open(open) });
+        self.opens_kept(from, at, at);
     }
 
     /// What followers were answered since the last time.
@@ -243,6 +255,29 @@ impl Harness {
         self.event(Event::Received { from: id(from), message: Message::Ack(ack) });
     }
 
+    /// Its broker is about to stop.
+    pub(super) fn stops(&mut self) {
+        self.host.on_stopping(self.now);
+    }
+
+    /// A produce request that was refused because the epoch ends.
+    pub(super) fn holds(&mut self, request: u64, patience: Duration) {
+        let deadline = self.now + patience;
+        self.event(Event::Held(Hold { id: ProduceId(request), deadline }));
+    }
+
+    /// What requests were answered since the last time.
+    pub(super) fn answers(&mut self) -> Vec<(u64, Outcome)> {
+        let effects = std::mem::take(&mut self.effects);
+        let mut answers = Vec::new();
+        for effect in effects {
+            if let Effect::Answer(id, outcome) = effect {
+                answers.push((id.0, outcome));
+            }
+        }
+        answers
+    }
+
     pub(super) fn fences(&mut self, peer: i32) {
         self.host.on_peer(id(peer), Peer { incarnation: RUN, fenced: true, draining: false });
         self.event(Event::PeersChanged);
@@ -256,6 +291,11 @@ impl Harness {
     pub(super) fn passes(&mut self, time: Duration) {
         self.now += time;
         self.event(Event::Tick);
+    }
+
+    /// Whether it wants to be looked at by now.
+    pub(super) fn is_due(&self) -> bool {
+        self.replica.deadline(&self.host).is_some_and(|at| at <= self.now)
     }
 
     pub(super) fn admits(&self, acks: Acks) -> Result<LeaderEpoch, Refusal> {

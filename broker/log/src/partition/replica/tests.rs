@@ -269,7 +269,7 @@ fn a_failed_write_of_an_opted_out_partition_is_told_from_elsewhere() {
 #[test]
 fn an_empty_log_takes_the_batch_that_holds_its_start() {
     let mut kit = Kit::new();
-    kit.log.start_over(at(25)).unwrap();
+    kit.log.start_over(at(25), &[]).unwrap();
     assert_eq!(kit.push(0, 1, 3), Err(AppendError::Malformed));
     kit.push(20, 2, 3).unwrap();
     kit.settle();

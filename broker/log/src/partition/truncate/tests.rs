@@ -3,6 +3,7 @@
 //! Owns the scenarios; histories at random are the model's. Each one must end in a log that is one of those it may be.
 
 use super::*;
+use crate::batch::testing::{placed, produced};
 use crate::disk::Disk as _;
 use crate::disk::sim::SimDisk;
 use crate::partition::ReadError;
@@ -76,7 +77,7 @@ fn one_cut_at_a_time_and_none_below_the_start() {
     assert_eq!(kit.cut(20), Err(TruncateError::BelowStart { asked: at(20), start: at(30) }));
     let cut = kit.cut(150).unwrap();
     assert_eq!(kit.cut(140), Err(TruncateError::Cutting { lsn: cut.lsn }));
-    assert_eq!(kit.log.start_over(at(7)), Err(TruncateError::Cutting { lsn: cut.lsn }));
+    assert_eq!(kit.log.start_over(at(7), &[]), Err(TruncateError::Cutting { lsn: cut.lsn }));
     kit.pump();
     assert_eq!(kit.cut(140).unwrap().end, at(140));
 }
@@ -105,7 +106,7 @@ fn starting_over_leaves_nothing() {
     for start in [0, 7, 60, 180, 1_000] {
         for stage in 0..4 {
             let mut kit = filled();
-            let lsn = kit.log.start_over(at(start)).unwrap();
+            let lsn = kit.log.start_over(at(start), &[]).unwrap();
             assert_eq!(
                 (kit.log.log_start(), kit.log.log_end(), kit.log.flushed_end()),
                 (at(start), at(start), at(start))
@@ -126,6 +127,43 @@ fn starting_over_leaves_nothing() {
             let found = kit.read();
             let expected = run(start, start + 120, 1);
             assert!(found == expected || !durable && found == old(), "{start} {stage}: {found:?}");
+        }
+    }
+}
+
+/// T1: what producers did below the new start is in no batch of this log, in no file, and only in the frame at first.
+#[test]
+fn starting_over_keeps_what_producers_did_below_the_new_start() {
+    let known = {
+        let kit = Kit::new();
+        let sent: Vec<u8> = (0..3).flat_map(|n| placed(produced(1, 9, 5, 77, 0, n), n.into(), 3)).collect();
+        kit.log.append_replica(sent.into(), Timestamp::new(5)).unwrap();
+        kit.log.producers_below(at(2))
+    };
+    assert_eq!((known.len(), known[0].batches.len()), (1, 2));
+    for stage in 0..4 {
+        for more in [false, true] {
+            let mut kit = filled();
+            let lsn = kit.log.start_over(at(60), &known).unwrap();
+            assert_eq!(kit.log.producers(), known);
+            if more {
+                kit.push(60, 12, 4).unwrap();
+            }
+            if stage > 0 {
+                kit.pump();
+            }
+            if stage > 1 {
+                kit.settle();
+            }
+            if stage > 2 {
+                kit.disk.remove("catalogue").unwrap();
+            }
+            let durable = kit.dir.synced() >= lsn;
+            assert_eq!(durable, stage > 0);
+            let kit = kit.crashed();
+            let over = kit.log.log_start() == at(60);
+            assert!(over || !durable);
+            assert_eq!(kit.log.producers(), if over { known.clone() } else { Vec::new() }, "{stage} {more}");
         }
     }
 }
@@ -165,7 +203,7 @@ fn a_cut_at_a_start_inside_a_batch_leaves_what_is_on_its_way() {
 fn where_a_log_begins_is_in_its_folder() {
     for late in [false, true] {
         let mut kit = Kit::new();
-        kit.log.start_over(at(70)).unwrap();
+        kit.log.start_over(at(70), &[]).unwrap();
         kit.pump();
         if late {
             // Only the journal knows; the next start makes the folder.

@@ -20,9 +20,11 @@ use ottla_core::config::Alteration;
 use ottla_core::controller::{ConfigChange, ConfigTarget};
 use ottla_core::group::message::Fetch;
 use ottla_core::group::{Error, GroupId};
+use ottla_core::metadata::Image;
 use ottla_core::types::{BrokerId, PartitionIndex};
-use ottla_wire::messages::CreateTopicsRequest;
 use ottla_wire::messages::create_topics_request::CreatableTopic;
+use ottla_wire::messages::metadata_request::MetadataRequestTopic;
+use ottla_wire::messages::{CreateTopicsRequest, MetadataRequest};
 use peer::{DEADLINE, with};
 use trio::{Trio, batch, fetch, produce};
 
@@ -143,6 +145,12 @@ async fn leadership_moves_when_the_leader_stops_and_it_comes_back_in_sync() {
         trio.stop_one(leader).await;
         let gone = BrokerId::new(i32::try_from(leader).unwrap());
         trio.until(TOPIC, "another leads", |partition| partition.leader.is_some_and(|leader| leader != gone)).await;
+        let is_fenced = |image: &Image| image.broker(gone).is_some_and(|broker| broker.fenced);
+        trio.until_seen("it is known to be gone", is_fenced).await;
+        let asked = with(|topic: &mut MetadataRequestTopic| topic.name = Some(TOPIC.to_owned()));
+        let request = with(|request: &mut MetadataRequest| request.topics = Some(vec![asked]));
+        let told = trio.ask((leader + 1) % 3, &request, 9).await;
+        assert_eq!(told.topics[0].partitions[0].offline_replicas, [gone.get()]);
         trio.produce(&format!("while {round}")).await;
         trio.start_one(leader).await;
         trio.until(TOPIC, "in sync again", |partition| partition.isr.len() == 3).await;

@@ -12,7 +12,7 @@ use ottla_wire::messages::describe_topic_partitions_response::{
 };
 use ottla_wire::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 
-use super::metadata::ids;
+use super::metadata::{ids, offline};
 use crate::server::dispatch::Cx;
 
 /// The most partitions of one answer, as Kafka's `max.request.partition.size.limit`.
@@ -73,10 +73,10 @@ fn page(image: &Image, name: &str, from: i32, limit: i32) -> (DescribeTopicParti
     };
     let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
     let until = from.saturating_add(limit).min(count);
-    (described(topic, from, until), (until < count).then_some(until))
+    (described(image, topic, from, until), (until < count).then_some(until))
 }
 
-fn described(topic: &Arc<Topic>, from: i32, until: i32) -> DescribeTopicPartitionsResponseTopic {
+fn described(image: &Image, topic: &Arc<Topic>, from: i32, until: i32) -> DescribeTopicPartitionsResponseTopic {
     let pages = topic.indexed().filter(|(index, _)| (from..until).contains(&index.get()));
     let partitions = pages
         .map(|(index, partition)| DescribeTopicPartitionsResponsePartition {
@@ -86,7 +86,8 @@ fn described(topic: &Arc<Topic>, from: i32, until: i32) -> DescribeTopicPartitio
             replica_nodes: ids(&partition.replicas),
             isr_nodes: ids(&partition.isr),
             eligible_leader_replicas: Some(ids(&partition.elr)),
-            last_known_elr: Some(Vec::new()),
+            last_known_elr: Some(ids(&partition.last_known_elr)),
+            offline_replicas: offline(image, partition),
             ..Default::default()
         })
         .collect();

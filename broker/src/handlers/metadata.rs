@@ -24,7 +24,7 @@ pub async fn handle(cx: &Cx, request: MetadataRequest) -> MetadataResponse {
     // Version 0 says "all topics" with an empty list, later ones with null.
     let wanted = request.topics.filter(|topics| cx.version > 0 || !topics.is_empty());
     let topics = match wanted {
-        None => image.topics().values().map(described).collect(),
+        None => image.topics().values().map(|topic| described(&image, topic)).collect(),
         Some(wanted) => {
             let may_create = cx.version < 4 || request.allow_auto_topic_creation;
             let mut failed = Vec::new();
@@ -40,7 +40,7 @@ pub async fn handle(cx: &Cx, request: MetadataRequest) -> MetadataResponse {
             let one = |topic: &MetadataRequestTopic| match (topic_id(topic), &topic.name) {
                 (Some(id), _) => by_id(&image, id),
                 (None, Some(name)) => match image.topic(name) {
-                    Some(topic) => described(topic),
+                    Some(topic) => described(&image, topic),
                     None => unknown(name, &failed),
                 },
                 (None, None) => by_id(&image, TopicId::ZERO),
@@ -74,18 +74,19 @@ pub fn brokers(cx: &Cx, image: &Image) -> Vec<MetadataResponseBroker> {
         .collect()
 }
 
-fn described(topic: &Arc<Topic>) -> MetadataResponseTopic {
+fn described(image: &Image, topic: &Arc<Topic>) -> MetadataResponseTopic {
+    let partitions = topic.indexed().map(|(index, partition)| described_partition(image, index.get(), partition));
     MetadataResponseTopic {
         error_code: ErrorCode::NONE.code(),
         name: Some(topic.name.clone()),
         topic_id: topic.id.to_bytes(),
         is_internal: topic.internal,
-        partitions: topic.indexed().map(|(index, partition)| described_partition(index.get(), partition)).collect(),
+        partitions: partitions.collect(),
         ..Default::default()
     }
 }
 
-fn described_partition(index: i32, partition: &Partition) -> MetadataResponsePartition {
+fn described_partition(image: &Image, index: i32, partition: &Partition) -> MetadataResponsePartition {
     let error = if partition.leader.is_some() { ErrorCode::NONE } else { ErrorCode::LEADER_NOT_AVAILABLE };
     MetadataResponsePartition {
         error_code: error.code(),
@@ -94,8 +95,14 @@ fn described_partition(index: i32, partition: &Partition) -> MetadataResponsePar
         leader_epoch: partition.leader_epoch.get(),
         replica_nodes: ids(&partition.replicas),
         isr_nodes: ids(&partition.isr),
-        offline_replicas: Vec::new(),
+        offline_replicas: offline(image, partition),
     }
+}
+
+/// Replicas on brokers that are dead, or not admitted.
+pub fn offline(image: &Image, partition: &Partition) -> Vec<i32> {
+    let lives = |id: &BrokerId| image.broker(*id).is_some_and(|broker| !broker.fenced);
+    partition.replicas.iter().filter(|id| !lives(id)).map(|id| id.get()).collect()
 }
 
 /// Broker ids as the wire has them.
@@ -122,7 +129,7 @@ fn unknown(name: &str, failed: &[(String, ErrorCode)]) -> MetadataResponseTopic 
 
 fn by_id(image: &Image, id: TopicId) -> MetadataResponseTopic {
     match image.topic_by_id(id) {
-        Some(topic) => described(topic),
+        Some(topic) => described(image, topic),
         None => MetadataResponseTopic {
             error_code: ErrorCode::UNKNOWN_TOPIC_ID.code(),
             topic_id: id.to_bytes(),

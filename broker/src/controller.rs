@@ -13,6 +13,7 @@ mod link;
 mod people;
 mod producer_ids;
 mod questions;
+pub mod recover;
 mod remote;
 mod service;
 mod shell;
@@ -82,7 +83,7 @@ pub enum StartError {
     /// The cluster's documents are gone.
     #[error(
         "MetadataRolledBack: the data directory has served cluster {0} before, but the cluster's metadata is gone; \
-         nothing is created or deleted until it is restored"
+         nothing is created or deleted until it is restored, or recovered by `ottla cluster recover-metadata`"
     )]
     MetadataGone(ClusterId),
     /// The cluster that the configuration names in Kubernetes was never created.

@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::partitions::Partitions;
 
 /// Folder of the cluster's metadata documents.
-const METADATA: &str = "metadata";
+pub const METADATA: &str = "metadata";
 /// Folder of the view of internal topics.
 const STATE: &str = "state";
 

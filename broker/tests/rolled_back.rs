@@ -6,12 +6,14 @@
 #[path = "support/peer.rs"]
 mod peer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use ottla_broker::config::Config;
+use ottla_broker::controller::recover::{Home, RecoverError, look};
 use ottla_broker::node::Running;
+use ottla_core::controller::recover::InStore;
 use ottla_wire::messages::MetadataRequest;
 use ottla_wire::messages::metadata_request::MetadataRequestTopic;
 use peer::{Peer, address, soon, start, with};
@@ -62,8 +64,8 @@ async fn create(broker: &Running, topic: &str) {
     assert_eq!(answer.topics.len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_was_restored_from_a_backup_is_refused() {
+/// A directory whose broker made the topics `old` and `young`, and whose metadata is as it was in between.
+async fn rolled_back() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let backup = tempfile::tempdir().unwrap();
     let (metadata, saved) = (directory.path().join("metadata"), backup.path().join("metadata"));
@@ -77,7 +79,40 @@ async fn a_store_that_was_restored_from_a_backup_is_refused() {
     soon("stop", broker.stop()).await;
     fs::remove_dir_all(&metadata).unwrap();
     copy(&saved, &metadata);
+    directory
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_recovered_from_the_only_data_directory() {
+    for is_gone in [false, true] {
+        let directory = rolled_back().await;
+        let folder = directory.path().join("metadata");
+        if is_gone {
+            fs::remove_dir_all(&folder).unwrap();
+        }
+        let (home, directories) = (Home::Folder(folder.clone()), vec![directory.path().to_owned()]);
+        let recovery = soon("look", look(&home, directories, BTreeSet::new())).await.unwrap();
+        let plan = recovery.plan();
+        assert!(plan.is_complete() && plan.can_start() && plan.given_up().count() == 0, "{plan:?}");
+        assert_eq!(plan.topics, 2);
+        let missing = plan.origins.iter().filter(|origin| origin.in_store == InStore::Missing).count();
+        assert_eq!(missing, if is_gone { 17 } else { 0 });
+        assert_eq!(folder.exists(), !is_gone, "a plan makes nothing");
+        recovery.apply().await.unwrap();
+        for _ in 0..2 {
+            let broker = start(directory.path(), &[]).await;
+            let image = broker.node.metadata.image();
+            assert!(image.topic("old").is_some() && image.topic("young").is_some());
+            let refused = look(&home, vec![directory.path().to_owned()], BTreeSet::new()).await.err().unwrap();
+            assert!(matches!(refused, RecoverError::Running(_)), "{refused}");
+            soon("stop", broker.stop()).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_restored_from_a_backup_is_refused() {
+    let directory = rolled_back().await;
     let before = listing(directory.path());
     let values = [
         ("listeners", "PLAINTEXT://127.0.0.1:0".to_owned()),

@@ -11,4 +11,4 @@ cd "$here/../.."
 rocksdb_env="$(broker/state/build-rocksdb.sh)"
 eval "$rocksdb_env"
 cargo test --locked -p ottla-coordination --features api-server-tests --test kubernetes
-cargo test --locked -p ottla-broker --features api-server-tests --test kubernetes
+cargo test --locked -p ottla-broker --features api-server-tests --test kubernetes --test recover

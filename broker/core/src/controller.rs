@@ -41,6 +41,7 @@ mod placement;
 mod preemption;
 mod producer_ids;
 mod reassignment;
+pub mod recover;
 mod registration;
 mod request;
 pub mod rules;

@@ -91,6 +91,20 @@ pub fn lock(disk: &dyn Disk) -> Result<Box<dyn DiskLock>, LockError> {
 /// # Errors
 /// [`IdentityError`]; nothing is changed then.
 pub fn read(disk: &dyn Disk) -> Result<Option<Identity>, IdentityError> {
+    let found = look(disk)?;
+    if let Some(identity) = found
+        && !unsound_copies(disk)?.is_empty()
+    {
+        write(disk, identity)?;
+    }
+    Ok(found)
+}
+
+/// As [`read`], and changes nothing.
+///
+/// # Errors
+/// As [`read`].
+pub fn look(disk: &dyn Disk) -> Result<Option<Identity>, IdentityError> {
     let copies = [disk.read_file(FILE, BYTES_MAX)?, disk.read_file(COPY, BYTES_MAX)?];
     let directory = || disk.root().display().to_string();
     let mut sound = [None, None];
@@ -105,12 +119,8 @@ pub fn read(disk: &dyn Disk) -> Result<Option<Identity>, IdentityError> {
         }
     }
     match sound {
-        [Some(first), Some(second)] if first == second => Ok(Some(first)),
-        // The first copy is written first: the second is older, or what is left.
-        [Some(identity), _] | [None, Some(identity)] => {
-            write(disk, identity)?;
-            Ok(Some(identity))
-        }
+        // The first copy is written first: the second is the same, or older, or what is left.
+        [Some(identity), _] | [None, Some(identity)] => Ok(Some(identity)),
         [None, None] if copies.iter().any(Option::is_some) => Err(IdentityError::Damaged { directory: directory() }),
         [None, None] => match disk.list("")?.into_iter().find(|entry| !HARMLESS.contains(&entry.name.as_str())) {
             Some(entry) => Err(IdentityError::Foreign { directory: directory(), found: entry.name }),

@@ -76,6 +76,8 @@ pub struct Copies {
     end: u64,
     /// What is behind `end`, or in between, is not: the file is written anew before it is appended to.
     unsound: bool,
+    /// What cannot be read is no torn end: sound frames lie behind it.
+    damaged: bool,
     held: BTreeMap<DocumentId, Held>,
     /// How many shards the root that is held counts, if there is one.
     counted: Option<u32>,
@@ -95,6 +97,7 @@ impl Copies {
             file: None,
             end: 0,
             unsound: true,
+            damaged: false,
             held: BTreeMap::new(),
             counted: None,
             stopped: None,
@@ -113,6 +116,28 @@ impl Copies {
             (DocumentId::Shard(ShardId(shard)), Some(count)) => *shard < count,
         };
         self.held.iter().filter(|(id, _)| counted(id)).map(|(id, held)| (*id, held.at)).collect()
+    }
+
+    /// Whether a copy that was durable cannot be read: it may have been newer than the one that is held. A crash in the
+    /// middle of a write leaves a torn end, which is no damage.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    /// The newest copy of every document, also of shards that the root does not count.
+    ///
+    /// # Errors
+    /// [`CopiesError`] when one cannot be read any more.
+    pub fn documents(&self) -> Result<Vec<Document>, CopiesError> {
+        if self.held.is_empty() {
+            return Ok(Vec::new());
+        }
+        let file = self.disk.open(FILE, Open::Read)?;
+        let read = |held: &Held| {
+            let frame = file.read_bytes(held.offset, held.bytes)?;
+            ottla_rpc::decode(&frame).map_err(CopiesError::Document)
+        };
+        self.held.values().map(read).collect()
     }
 
     /// Makes copies of those of `documents` that are newer than the copies there are; one flush for all of them.
@@ -156,7 +181,10 @@ impl Copies {
             let end = begin.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
             let Some(frame) = content.get(begin..end) else { break };
             match ottla_rpc::decode(frame) {
-                Ok(document) => self.note(&document, begin as u64, frame.len()),
+                Ok(document) => {
+                    self.damaged |= self.unsound;
+                    self.note(&document, begin as u64, frame.len());
+                }
                 Err(error @ DecodeError::Newer { .. }) => return Err(CopiesError::Document(error)),
                 // What was never flushed was never acted on; what is behind damage counts all the same.
                 Err(error) => {
@@ -362,6 +390,7 @@ mod tests {
         for length in sound.len()..whole.len() {
             folder.write(&whole[..length]);
             let mut copies = folder.open();
+            assert!(!copies.is_damaged(), "cut at {length}");
             assert_eq!(versions(&copies), named(&[("root", 1), ("topics-0000", 1)]), "cut at {length}");
             assert_eq!(folder.bytes(), whole[..length], "opening changes nothing");
             keep(&mut copies, &[shard(2, 1)]);
@@ -382,7 +411,11 @@ mod tests {
         let mut bytes = folder.bytes();
         bytes[HEAD_BYTES + LENGTH_BYTES + 12] ^= 0x40;
         folder.write(&bytes);
-        assert_eq!(versions(&folder.open()), named(&[("topics-0000", 1), ("topics-0001", 1)]));
+        let copies = folder.open();
+        assert_eq!(versions(&copies), named(&[("topics-0000", 1), ("topics-0001", 1)]));
+        assert!(copies.is_damaged());
+        let read: Vec<_> = copies.documents().unwrap().iter().map(|document| document.id().to_string()).collect();
+        assert_eq!(read, ["topics-0000", "topics-0001"]);
     }
 
     #[test]

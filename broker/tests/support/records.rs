@@ -20,13 +20,23 @@ pub(crate) async fn create(
     partitions: i32,
     configs: &[(&str, &str)],
 ) -> CreatableTopicResult {
+    create_replicated(peer, name, (partitions, 1), configs).await
+}
+
+/// The same, of that many partitions with that many replicas each.
+pub(crate) async fn create_replicated(
+    peer: &mut Peer,
+    name: &str,
+    (partitions, replicas): (i32, i16),
+    configs: &[(&str, &str)],
+) -> CreatableTopicResult {
     let config = |(key, value): &(&str, &str)| {
         with(|config: &mut CreatableTopicConfig| {
             (config.name, config.value) = ((*key).to_owned(), Some((*value).to_owned()));
         })
     };
     let topic = with(|topic: &mut CreatableTopic| {
-        (topic.name, topic.num_partitions, topic.replication_factor) = (name.to_owned(), partitions, 1);
+        (topic.name, topic.num_partitions, topic.replication_factor) = (name.to_owned(), partitions, replicas);
         topic.configs = configs.iter().map(config).collect();
     });
     let request = with(|request: &mut CreateTopicsRequest| {

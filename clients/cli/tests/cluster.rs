@@ -154,3 +154,32 @@ fn a_data_directory_is_verified_and_a_folder_that_is_none_is_never_sound() {
     gone.refuses(&["log", "verify", &folder.path().display().to_string()], 3, "no data directory");
     gone.refuses(&["log", "verify", "/nonexistent/folder"], 3, "is no directory");
 }
+
+#[test]
+fn metadata_that_is_gone_is_rebuilt_from_the_data_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").join("broker-0");
+    let (directory, metadata) = (data.display().to_string(), data.join("metadata"));
+    let recover = ["cluster", "recover-metadata", "--data-dir", &directory];
+    let dev = Dev::start(folder.path());
+    dev.shell.ok(&["topic", "create", "orders", "--partitions", "2"], "");
+    dev.shell.ok(&["produce", "orders"], "one\ntwo\n");
+    dev.shell.refuses(&recover, 6, "is in use by process");
+    let gone = dev.kill();
+    std::fs::remove_dir_all(&metadata).unwrap();
+    let plan = gone.json(&recover);
+    assert_eq!(
+        (&plan["topics"], &plan["applied"], &plan["doubts"]),
+        (&1.into(), &false.into(), &serde_json::json!([]))
+    );
+    assert_eq!(plan["documents"].as_array().map(Vec::len), Some(17), "{plan}");
+    assert!(!metadata.exists(), "a plan makes nothing");
+    gone.refuses(&[&recover[..], &["--lost", "7"]].concat(), 6, "broker 7 is not lost");
+    let done = gone.ok(&[&recover[..], &["--yes"]].concat(), "");
+    assert!(done.ends_with("Start the brokers.\n"), "{done}");
+    let dev = Dev::start(folder.path());
+    let mut read: Vec<_> = dev.shell.ok(&["consume", "orders"], "").lines().map(str::to_owned).collect();
+    read.sort();
+    assert_eq!(read, ["one", "two"]);
+    dev.shell.ok(&["topic", "create", "more"], "");
+}

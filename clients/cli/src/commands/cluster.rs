@@ -6,6 +6,8 @@ use crate::failure::Result;
 mod describe;
 #[cfg(feature = "dev")]
 mod init;
+#[cfg(feature = "dev")]
+mod recover_metadata;
 
 /// What can be done with a cluster.
 #[derive(Debug, clap::Subcommand)]
@@ -15,6 +17,8 @@ pub(crate) enum Command {
     Describe(describe::Args),
     #[cfg(feature = "dev")]
     Init(Box<ottla_dev::InitArgs>),
+    #[cfg(feature = "dev")]
+    RecoverMetadata(Box<ottla_dev::RecoverArgs>),
 }
 
 pub(crate) async fn run(cx: &Context, command: Command) -> Result<()> {
@@ -22,5 +26,7 @@ pub(crate) async fn run(cx: &Context, command: Command) -> Result<()> {
         Command::Describe(args) => describe::run(cx, &args).await,
         #[cfg(feature = "dev")]
         Command::Init(args) => init::run(cx, &args).await,
+        #[cfg(feature = "dev")]
+        Command::RecoverMetadata(args) => recover_metadata::run(cx, &args).await,
     }
 }

@@ -17,6 +17,7 @@ mod brokers;
 mod canaries;
 mod faults;
 mod oracles;
+mod recovered;
 
 const BROKERS: i32 = 4;
 const TOPICS: [&str; 3] = ["a", "b", "c"];
@@ -38,6 +39,8 @@ struct Disk {
     /// Grows with everything that is written: the journal's position.
     synced: u64,
     seen: Vector,
+    /// The newest state of each document that the broker was told of.
+    copies: BTreeMap<DocumentId, Document>,
 }
 
 impl Disk {
@@ -149,6 +152,10 @@ struct World {
     processes: Vec<Process>,
     directories: u64,
     acked: BTreeMap<&'static str, Vec<Record>>,
+    /// Topics of which a recovery has said that something may be lost.
+    excused: BTreeSet<&'static str>,
+    /// The highest run that each broker was ever allotted.
+    runs: BTreeMap<usize, Incarnation>,
     /// Per topic and epoch, who led and as which run.
     led: BTreeMap<(&'static str, LeaderEpoch), (BrokerId, Incarnation)>,
     /// Which write every version is that a broker has acted on.
@@ -197,6 +204,8 @@ impl World {
             processes: (1..=BROKERS).map(process).collect(),
             directories: 100,
             acked: BTreeMap::new(),
+            excused: BTreeSet::new(),
+            runs: BTreeMap::new(),
             led: BTreeMap::new(),
             acted_on: BTreeMap::new(),
             heard: BTreeMap::new(),

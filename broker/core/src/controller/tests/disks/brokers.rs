@@ -39,7 +39,7 @@ impl World {
     pub(super) fn see(&mut self, broker: usize) {
         let Some(run) = self.processes[broker].run() else { return };
         let machine = self.pick();
-        let documents: Vec<_> = self.machines[machine].documents().collect();
+        let documents = self.take_in(machine, broker);
         for name in TOPICS {
             let of_name = |document: &&Document| document.id() == document_of(name);
             let Some(Document::Shard(shard)) = documents.iter().find(of_name) else { continue };
@@ -47,6 +47,19 @@ impl World {
                 self.take(broker, run, name, shard);
             }
         }
+    }
+
+    /// What the controller publishes is copied into the data directory before anything is done for it.
+    pub(super) fn take_in(&mut self, machine: usize, broker: usize) -> Vec<Document> {
+        let documents: Vec<_> = self.machines[machine].documents().collect();
+        let copies = &mut self.processes[broker].disk.copies;
+        for document in &documents {
+            let known = copies.entry(document.id()).or_insert_with(|| document.clone());
+            if known.header().seen() < document.header().seen() {
+                *known = document.clone();
+            }
+        }
+        documents
     }
 
     fn is_news(&mut self, broker: usize, shard: &Shard) -> bool {

@@ -134,7 +134,16 @@ impl World {
             };
             self.store.documents.insert(id, (raised, self.store.writes));
         }
-        // What was written and not answered may still arrive.
+        self.forget_controllers();
+        for process in self.processes.iter_mut().filter(|process| process.run().is_none()) {
+            process.stop();
+        }
+        self.start_controllers();
+        self.counts.count("repairs");
+    }
+
+    /// The controllers' processes end. What was written and not answered may still arrive.
+    pub(super) fn forget_controllers(&mut self) {
         let flying = std::mem::take(&mut self.flying).into_iter();
         let ghost = |(machine, flying)| match flying {
             Flying::Write(write) | Flying::Ghost(write) => Some((machine, Flying::Ghost(write))),
@@ -143,11 +152,6 @@ impl World {
         self.flying = flying.filter_map(ghost).collect();
         self.heard.clear();
         self.twins.clear();
-        for process in self.processes.iter_mut().filter(|process| process.run().is_none()) {
-            process.stop();
-        }
-        self.start_controllers();
-        self.counts.count("repairs");
     }
 
     pub(super) fn change_minimum(&mut self) {

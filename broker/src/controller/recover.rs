@@ -35,6 +35,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const LEASE_TERM: Duration = Duration::from_secs(30);
 /// How much longer than its term a Lease is watched before it counts as left behind.
 const LEASE_SLACK: Duration = Duration::from_secs(1);
+/// For how long a cluster that runs may have no Lease: longer than an election takes.
+const BETWEEN_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked at.
 const LEASE_LOOK: Duration = Duration::from_millis(250);
 /// Documents that are written at once.
@@ -273,25 +275,28 @@ fn open_folder(folder: &Path) -> Result<Arc<dyn Coordination>, RecoverError> {
     data::open_shared(folder).map_err(|error| RecoverError::Folder { folder: name, reason: format!("{error:#}") })
 }
 
-/// The Lease as somebody left it behind; an error if it is renewed for as long as it would have to be.
+/// The Lease as somebody left it behind; an error if anybody takes or renews it while it is watched. Where there is none, a
+/// cluster that runs may be between two controllers: that is watched for as long as it may be, too.
 async fn left_behind(store: &Arc<dyn Coordination>) -> Result<Option<Lease>, RecoverError> {
     let observe = || {
         let store = Arc::clone(store);
         blocking(move || store.observe(LEASE))
     };
-    let Some(first) = observe().await? else { return Ok(None) };
-    let until = Clock.monotonic() + first.duration + LEASE_SLACK;
-    loop {
+    let mut left = observe().await?;
+    let watched = left.as_ref().map_or(BETWEEN_MAX, |lease| lease.duration + LEASE_SLACK);
+    let until = Clock.monotonic() + watched.max(BETWEEN_MAX);
+    while Clock.monotonic() < until {
         tokio::time::sleep(LEASE_LOOK).await;
-        match observe().await? {
-            None => return Ok(None),
-            Some(now) if now.revision != first.revision => {
+        let now = observe().await?;
+        let revision = |lease: &Option<Lease>| lease.as_ref().map(|lease| lease.revision.clone());
+        match now {
+            Some(now) if Some(&now.revision) != revision(&left).as_ref() => {
                 return Err(RecoverError::LeaseIsLive { holder: now.holder.0 });
             }
-            Some(_) if Clock.monotonic() >= until => return Ok(Some(first)),
-            Some(_) => {}
+            now => left = now,
         }
     }
+    Ok(left)
 }
 
 type Opened = (Vec<Directory>, Vec<Box<dyn DiskLock>>);

@@ -70,31 +70,58 @@ def wait_lease(one, done, seconds=30):
         time.sleep(0.05)
 
 
-def saved(brokers):
-    """The documents, as they can be created again."""
+def document_path(document):
+    return f"{DOCUMENTS}/{document['metadata']['name']}"
+
+
+def creatable(item):
+    """A document as it can be created again."""
     keep = ("name", "namespace", "labels", "annotations", "finalizers")
-    found = ask(brokers, "GET", DOCUMENTS)
-    head = {"apiVersion": found["apiVersion"], "kind": "MetadataShard"}
-    return [head | {"metadata": {key: item["metadata"][key] for key in keep if key in item["metadata"]}, "spec": item["spec"]}
-            for item in found["items"]]
+    metadata = {key: item["metadata"][key] for key in keep if key in item["metadata"]}
+    return {"apiVersion": "ottla.dev/v1alpha1", "kind": "MetadataShard", "metadata": metadata, "spec": item["spec"]}
+
+
+def saved(brokers):
+    return [creatable(item) for item in ask(brokers, "GET", DOCUMENTS)["items"]]
+
+
+def until_nobody_wrote(step, seconds=30):
+    """What a step returns that is refused if a broker has written in between; it is begun anew then."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return step()
+        except urllib.error.HTTPError as error:
+            if error.code != 409 or time.monotonic() > deadline:
+                raise
 
 
 def erase(brokers, documents):
-    for document in documents:
-        path = f"{DOCUMENTS}/{document['metadata']['name']}"
-        ask(brokers, "PATCH", path, {"metadata": {"finalizers": None}})
-        ask(brokers, "DELETE", path)
+    """Deletes them; each as it was at that very moment."""
+    def one(document):
+        path = document_path(document)
+        newest = ask(brokers, "GET", path)
+        version = ask(brokers, "PATCH", path, {"metadata": {"finalizers": None,
+                                                            "resourceVersion": newest["metadata"]["resourceVersion"]}})
+        ask(brokers, "DELETE", path, {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {
+            "resourceVersion": version["metadata"]["resourceVersion"]}})
+        return creatable(newest)
+    return [until_nobody_wrote(lambda document=document: one(document)) for document in documents]
 
 
 def put_back(brokers, documents):
-    for document in documents:
-        with contextlib.suppress(urllib.error.HTTPError):
+    """Creates or overwrites them; returns what each was overwritten from, as it was at that very moment."""
+    def one(document):
+        try:
             ask(brokers, "POST", DOCUMENTS, document)
-            continue
-        path = f"{DOCUMENTS}/{document['metadata']['name']}"
-        now = ask(brokers, "GET", path)
-        now["spec"] = document["spec"]
-        ask(brokers, "PUT", path, now)
+            return None
+        except urllib.error.HTTPError as error:
+            if error.code != 409:
+                raise
+        before = ask(brokers, "GET", document_path(document))
+        ask(brokers, "PUT", document_path(document), before | {"spec": document["spec"]})
+        return creatable(before)
+    return [until_nobody_wrote(lambda document=document: one(document)) for document in documents]
 
 
 def stops_and_comes_back(one, provoke, lost):
@@ -122,8 +149,7 @@ def stops_and_comes_back(one, provoke, lost):
 
 def delete_documents(one):
     one.probe(one.partition_led(by_controller=False))
-    newest = saved(one.brokers)
-    erase(one.brokers, newest)
+    newest = erase(one.brokers, saved(one.brokers))
     new = f"{one.topic}-refused"
     stops_and_comes_back(one, lambda admin: admin.create_topics([NewTopic(new, 1, 3)], request_timeout=5)[new],
                          lambda: put_back(one.brokers, newest))
@@ -137,9 +163,9 @@ def restore_documents(one):
     one.brokers.wait_whole([LEDGER, one.topic, since])
     one.probe(one.partition_led(by_controller=False))
     was = {document["metadata"]["name"]: document["spec"] for document in old}
-    newest = [document for document in saved(one.brokers) if document["spec"] != was[document["metadata"]["name"]]]
-    changed = {document["metadata"]["name"] for document in newest}
-    put_back(one.brokers, [document for document in old if document["metadata"]["name"] in changed])
+    changed = {document["metadata"]["name"] for document in saved(one.brokers)
+               if document["spec"] != was[document["metadata"]["name"]]}
+    newest = put_back(one.brokers, [document for document in old if document["metadata"]["name"] in changed])
 
     def lost():
         now = {document["metadata"]["name"]: document["spec"] for document in saved(one.brokers)}

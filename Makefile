@@ -111,8 +111,8 @@ crash: build ## SIGKILL and power loss under load, every acked record accounted 
 	@e2e/setup/need crash
 	@e2e/crash/run.sh --whole
 
-faults: build ## three brokers under load: killed, stopped, paused, without the API server; every record accounted for
-	@e2e/setup/need faults
+faults: build ## three brokers under load: processes, networks, disks, clocks and the API server fail; Kafka beside them
+	@e2e/setup/need faults-whole
 	@e2e/faults/run.sh --whole
 
 fuzz: setup-build ## every decoder against random and mutated bytes

@@ -4,9 +4,10 @@
 
 One object a line. A value is sent once, by one writer, to one partition; nobody else ever sends it.
 
-    {"op": "send", "writer": W, "topic": T, "partition": P, "value": V, "outcome": "ok", "offset": O, "round": R}
+    {"op": "send", "writer": W, "topic": T, "partition": P, "value": V, "outcome": "ok", "offset": O, "round": R,
+     "idempotent": true}
         in the order of sending, per writer and partition. `ok`: acknowledged at that offset; `fail`: it provably was not
-        appended; `info`: nobody knows.
+        appended; `info`: nobody knows. Without idempotence, a value that was sent again may stand twice.
     {"op": "poll", "reader": N, "topic": T, "partition": P, "offset": O, "value": V, "final": true}
         in the order of reading. A final reader read everything from the beginning after the last send had an outcome.
     {"op": "reset", "reader": N, "topic": T, "partition": P, "why": S}
@@ -15,7 +16,7 @@ One object a line. A value is sent once, by one writer, to one partition; nobody
 Offsets are the witness order. What is reported:
 
     lost-write            an acknowledged value, or one that somebody has read, is not in the final reading
-    duplicate             a value stands at two offsets of the final reading
+    duplicate             a value of an idempotent writer stands at two offsets of the final reading
     inconsistent-offsets  one offset held two values, or an acknowledged value stands somewhere else
     nonmonotonic-send     a later send of a writer was acknowledged at an offset that is not higher
     nonmonotonic-poll     a reader was given an offset that is not higher than the one before
@@ -89,7 +90,7 @@ class History:
                 self.report("lost-write", place, f"{value} was acknowledged at {line['offset']}", value)
         for place, values in self.final.items():
             for value, offsets in values.items():
-                if len(offsets) > 1:
+                if len(offsets) > 1 and self.sends.get((place, value), {}).get("idempotent", True):
                     self.report("duplicate", place, f"{value} stands at {', '.join(map(str, sorted(offsets)))}", value)
         for (reader, place), offsets in self.polls.items():
             self.check_polls(reader, place, offsets, everywhere[place])

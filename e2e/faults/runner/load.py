@@ -14,9 +14,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient, NewTopic
 
 PROBE_SECONDS = 0.5
-# The broker says so before it appends anything.
-REFUSED = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART,
-           KafkaError.NOT_ENOUGH_REPLICAS, KafkaError._PURGE_QUEUE, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+# The broker says so before it appends anything. NOT_LEADER_OR_FOLLOWER is none of these: leadership may end, in Kafka as in
+# Ottla, while an appended record waits to be safe, and the record may be kept or not.
+REFUSED = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.NOT_ENOUGH_REPLICAS, KafkaError._PURGE_QUEUE, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 QUICK = {"acks": "all", "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "retry.backoff.ms": 20,
          "topic.metadata.refresh.fast.interval.ms": 50, "log_level": 0}
 
@@ -27,11 +27,11 @@ class Record:
     def __init__(self):
         self.lines, self.lock, self.round, self.numbers = [], threading.Lock(), None, itertools.count()
 
-    def send(self, writer, topic, partition):
+    def send(self, writer, topic, partition, idempotent=True):
         with self.lock:
             value = f"{writer}-{next(self.numbers)}"
             line = {"op": "send", "writer": writer, "topic": topic, "partition": partition, "value": value,
-                    "outcome": "info", "offset": None, "round": self.round, "at": time.monotonic()}
+                    "idempotent": idempotent, "outcome": "info", "offset": None, "round": self.round, "at": time.monotonic()}
             self.lines.append(line)
             return line
 
@@ -135,7 +135,11 @@ class Reader(Task):
 
 
 class Prober(Task):
-    """One record after the other to one partition, each over connections of its own, given up after half a second."""
+    """One record after the other to one partition, each over connections of its own, given up after half a second.
+
+    Not idempotent, which would need a producer id for each: librdkafka sends a record again whose leader says that it
+    leads no more, and then it may stand twice.
+    """
 
     def __init__(self, record, name, bootstrap, topic, partition):
         self.record, self.name, self.topic, self.partition = record, name, topic, partition
@@ -145,7 +149,7 @@ class Prober(Task):
 
     def run(self):
         while not self.done.is_set():
-            line = self.record.send(self.name, self.topic, self.partition)
+            line = self.record.send(self.name, self.topic, self.partition, idempotent=False)
             self.probe(line)
             with self.changed:
                 self.lines.append(line)
@@ -179,7 +183,7 @@ class Prober(Task):
         times = [after, *self.acks(after)]
         return max((later - earlier for earlier, later in zip(times, times[1:])), default=0.0)
 
-    def refused(self, after, before):
+    def unacknowledged(self, after, before):
         return [line for line in self.lines if line["outcome"] != "ok" and after < line["at"] < before]
 
 
@@ -204,13 +208,27 @@ def create(bootstrap, topic, partitions, seconds=60):
                 raise
 
 
+class Unread(Exception):
+    """A reading that did not come to its end."""
+
+
+def watermarks(reading, place, deadline):
+    """The first offset and the high watermark; a leader that has just come up may not answer at once."""
+    while True:
+        try:
+            return reading.get_watermark_offsets(place, timeout=max(1, deadline - time.monotonic()), cached=False)
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+
+
 def read_all(record, bootstrap, topic, partitions, seconds=60):
     """The final reading: every record of a topic, from the beginning to the high watermark."""
     reading = consumer(bootstrap)
     deadline = time.monotonic() + seconds
     for partition in range(partitions):
         place = TopicPartition(topic, partition)
-        position, high = reading.get_watermark_offsets(place, timeout=30, cached=False)
+        position, high = watermarks(reading, place, deadline)
         if position < high:
             reading.assign([TopicPartition(topic, partition, position)])
         while position < high:
@@ -219,5 +237,28 @@ def read_all(record, bootstrap, topic, partitions, seconds=60):
                     record.poll("final", message, final=True)
                     position = message.offset() + 1
             if time.monotonic() > deadline:
-                raise SystemExit(f"{topic}-{partition}: read to {position} of {high} in {seconds} s")
+                raise Unread(f"{topic}-{partition}: read to {position} of {high} in {seconds} s")
     reading.close()
+
+
+def read_what_can_be(record, name, bootstrap, topic, partition, seconds=5):
+    """Reads a partition from its beginning until the end, or until nothing comes; how many came, and what a client says."""
+    reading, errors, count, quiet = consumer(bootstrap), set(), 0, time.monotonic()
+    try:
+        _, high = watermarks(reading, TopicPartition(topic, partition), time.monotonic() + seconds)
+    except KafkaException as error:
+        reading.close()
+        return 0, error.args[0].name()
+    reading.assign([TopicPartition(topic, partition, 0)])
+    at = 0
+    while at < high and time.monotonic() < quiet + seconds:
+        for message in reading.consume(1000, 0.2):
+            if message.error() is None:
+                record.poll(name, message)
+                count, at, quiet = count + 1, message.offset() + 1, time.monotonic()
+            else:
+                errors.add(message.error().name())
+    reading.close()
+    if at < high:
+        errors.add(f"stuck at {at} of {high}")
+    return count, ", ".join(sorted(errors))

@@ -5,9 +5,9 @@ import unittest
 from history import ANOMALIES, judge
 
 
-def send(value, offset=None, outcome="ok", writer="w", partition=0):
+def send(value, offset=None, outcome="ok", writer="w", partition=0, idempotent=True):
     return {"op": "send", "writer": writer, "topic": "t", "partition": partition, "value": value, "outcome": outcome,
-            "offset": offset, "round": "r"}
+            "offset": offset, "round": "r", "idempotent": idempotent}
 
 
 def poll(value, offset, reader="end", partition=0):
@@ -28,6 +28,7 @@ CASES = {
     "two partitions": ([send("a", 0), send("b", 0, partition=1), poll("a", 0), poll("b", 0, partition=1)], []),
     "read early and at the end": ([send("a", 0), poll("a", 0, "early"), poll("a", 0)], []),
     "read from the middle": ([send("a", 0), send("b", 1), poll("b", 1, "early"), poll("a", 0), poll("b", 1)], []),
+    "twice, without idempotence": ([send("a", None, "info", idempotent=False), poll("a", 0), poll("a", 1)], []),
     "two writers": ([send("a", 1, writer="v"), send("b", 0), poll("b", 0), poll("a", 1)], []),
 
     "an acknowledged value is gone": ([send("a", 0), send("b", 1), poll("a", 0)], ["lost-write"]),

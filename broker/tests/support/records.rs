@@ -41,7 +41,8 @@ pub(crate) async fn create_replicated(
     });
     let request = with(|request: &mut CreateTopicsRequest| {
         request.topics = vec![topic];
-        request.timeout_ms = 60_000;
+        // Shorter than a test waits for its answer.
+        request.timeout_ms = 10_000;
     });
     peer.ask(&request, 7).await.topics.remove(0)
 }

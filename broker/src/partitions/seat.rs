@@ -338,12 +338,13 @@ impl Replica {
                 }
             }
             Effect::Truncate(end) => self.cut(end, None),
-            Effect::RemoveBelow(start) => {
+            Effect::RemoveBelow(start) => match self.log.delete_records(start) {
+                Ok(_) => self.wake(),
                 // What finds no room is asked for again by the next message of the leader.
-                if let Err(error) = self.log.delete_records(start) {
+                Err(error) => {
                     tracing::warn!(%error, partition = %id, %start, "remove what the leader has removed");
                 }
-            }
+            },
             Effect::Ask(ask) => self.hub.ask(id, ask),
             Effect::Answer(produce, outcome) => {
                 if let Some(waiting) = seat.waiting.remove(&produce) {

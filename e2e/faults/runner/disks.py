@@ -77,6 +77,11 @@ class Disks:
                 raise RuntimeError(f"cannot unmount {self.brokers.data(index)}")
             time.sleep(0.05)
 
+    def close(self):
+        """The brokers are down; nothing of the file systems is needed any more."""
+        for index in range(COUNT):
+            self.unmount(index)
+
     def lose_power(self, index):
         """Nothing that was not synced is there any more; then the machine is gone too."""
         # It may notice in between.

@@ -256,6 +256,9 @@ def main():
     if chosen.keep:
         say(f"everything is kept in {scratch}")
     else:
+        for session in sessions:
+            if session.name == "disks":
+                session.brokers.disks.close()
         shutil.rmtree(scratch)
     print(f"{played} passed, 0 failed")
 

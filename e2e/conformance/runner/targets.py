@@ -4,18 +4,18 @@ Owns the processes and, where brokers are killed on purpose, who is killed when.
 every partition is whole again: no client has been promised anything about two at once.
 """
 
-import contextlib
-import importlib.machinery
-import importlib.util
 import os
-import random
 import signal
-import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "faults/runner"))
+
+import driver  # noqa: E402
 
 
 class Kafka:
@@ -93,12 +93,9 @@ class Three:
     WHOLE_SECONDS = 120
 
     def __init__(self, root, scratch):
-        self.nodes = root / "e2e/faults/nodes"
+        self.nodes = driver.NODES
         subprocess.run([root / "e2e/kubernetes/build.sh"], stdout=subprocess.DEVNULL, check=True)
-        loader = importlib.machinery.SourceFileLoader("nodes", str(self.nodes))
-        self.script = importlib.util.module_from_spec(importlib.util.spec_from_loader("nodes", loader))
-        loader.exec_module(self.script)
-        self.port = free_ports(self.COUNT)
+        self.script, self.port = driver.load(), driver.free_base(self.COUNT)
         self.environment = os.environ | {
             "NODES_DIR": str(scratch / "nodes"), "NODES_COUNT": str(self.COUNT), "NODES_PORT": str(self.port),
             "NODES_PROPS": "group.initial.rebalance.delay.ms=0\nmin.insync.replicas=1"}
@@ -163,13 +160,3 @@ class Three:
             self.killer.join(60)
             self.version = f"three brokers, killed one at a time, {self.kills} kills"
         subprocess.run([self.nodes, "down"], env=self.environment, stdin=subprocess.DEVNULL, check=False)
-
-
-def free_ports(count):
-    """A port such that it and those that `nodes` derives from it are free."""
-    while True:
-        base = random.randrange(21000, 32000)
-        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
-            for port in (base + index + more for index in range(count) for more in (0, 100, 200)):
-                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return base

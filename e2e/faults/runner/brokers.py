@@ -4,21 +4,16 @@ Owns a scratch directory and free ports for one run. Must never leave a process 
 """
 
 import contextlib
-import importlib.machinery
-import importlib.util
 import os
-import random
 import re
 import signal
-import socket
 import struct
 import subprocess
 import time
-from pathlib import Path
 
+from driver import NODES, free_base, load
 from room import Room
 
-NODES = Path(__file__).resolve().parents[1] / "nodes"
 COUNT = 3
 # A broker that left in-sync sets again and again waits up to a minute before it is let in.
 WHOLE_SECONDS = 90
@@ -27,32 +22,11 @@ NO_API = " ERROR failed with "
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def load():
-    """The script as a module: it knows how to ask a single broker for Metadata."""
-    loader = importlib.machinery.SourceFileLoader("nodes", str(NODES))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("nodes", loader))
-    loader.exec_module(module)
-    return module
-
-
-def free_base():
-    """A port such that it and those that `nodes` derives from it are free."""
-    while True:
-        base = random.randrange(21000, 32000)
-        try:
-            for port in (base + index + more for index in range(COUNT) for more in (0, 100, 200)):
-                with socket.socket() as one:
-                    one.bind(("127.0.0.1", port))
-            return base
-        except OSError:
-            continue
-
-
 class Brokers:
     name = "Ottla"
 
     def __init__(self, scratch):
-        self.scratch, self.port = scratch, free_base()
+        self.scratch, self.port = scratch, free_base(COUNT)
         self.room = Room(scratch, COUNT)
         self.environment = os.environ | {
             "NODES_DIR": str(scratch), "NODES_COUNT": str(COUNT), "NODES_PORT": str(self.port),

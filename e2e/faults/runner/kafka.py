@@ -13,7 +13,8 @@ import subprocess
 import time
 
 import setup
-from brokers import COUNT, Brokers, free_base, load
+from brokers import COUNT, Brokers
+from driver import free_base, load
 
 HEAP = "384m"
 START_SECONDS = 120
@@ -34,7 +35,7 @@ class Kafka:
     name = "Apache Kafka"
 
     def __init__(self, scratch):
-        self.scratch, self.port, self.script = scratch, free_base(), load()
+        self.scratch, self.port, self.script = scratch, free_base(COUNT), load()
         self.processes, self.pids, self.expected = {}, {}, []
         self.bootstrap = ",".join(f"127.0.0.1:{self.port + index}" for index in range(COUNT))
         self.classpath = setup.classpath()

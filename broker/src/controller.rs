@@ -369,6 +369,7 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> Sta
     let (stage, staged) = watch::channel(Stage::Waiting);
     let (shell, inputs) = mpsc::channel(QUEUE);
     let (events, store) = mpsc::unbounded_channel();
+    let (other, others) = watch::channel(None);
     let tools = Tools {
         coordination: Arc::clone(&setup.coordination),
         lease: LEASE.to_owned(),
@@ -376,11 +377,13 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> Sta
         session,
         ledger: Arc::clone(&ledger),
         events,
+        other,
     };
     let standing = Standing { directory: setup.directory, incarnation: setup.recorded, synced: setup.synced };
     let ground = Ground { me: setup.me, cluster: setup.cluster, standing: Arc::new(Mutex::new(standing)) };
     let heard = Arc::new(Heard::default());
     let service = Service {
+        me: setup.me,
         stage: staged.clone(),
         shell: shell.clone(),
         ledger: Arc::clone(&ledger),
@@ -404,6 +407,7 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> Sta
             intake,
             asks: asked,
             clock: setup.clock,
+            other: others,
         };
         let (ledger, shell) = (Arc::clone(&ledger), shell.clone());
         tasks.spawn_blocking(move || link::take_in(taken, &ledger, &shell));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ottla_coordination::Coordination;
 use ottla_core::limits;
 use ottla_core::metadata::Endpoint;
-use ottla_core::types::BrokerId;
+use ottla_core::types::{BrokerId, Offset};
 use ottla_log::store::LogDir;
 use ottla_wire::ErrorCode;
 use tokio::net::TcpListener;
@@ -319,7 +319,9 @@ async fn retain(node: Arc<Node>) {
             () = node.shutdown.cancelled() => return,
         }
         let (log, now) = (Arc::clone(&node.log), node.clock.wall());
-        let removed = tokio::task::spawn_blocking(move || log.retain(now)).await;
+        let partitions = Arc::clone(&node.partitions);
+        let committed = move |id| partitions.get(id).map_or_else(Offset::default, |replica| replica.high_watermark());
+        let removed = tokio::task::spawn_blocking(move || log.retain(now, committed)).await;
         match removed {
             Ok(Ok(0)) => {}
             Ok(Ok(partitions)) => {

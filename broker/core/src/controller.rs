@@ -252,11 +252,35 @@ pub enum Effect {
     /// This process decides, in that term.
     Leading(ControllerEpoch),
     /// It does not any more; it will try again by itself while it holds the Lease.
-    Deposed,
+    Deposed(Deposed),
     /// It stops for good.
     Halted(Halt),
     /// Send [`Event::Tick`] at that time or later.
     WakeAt(Instant),
+}
+
+/// Why a controller stopped deciding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deposed {
+    /// It does not hold the Lease any more.
+    LeaseLost,
+    /// It could not renew the Lease, and hears too few brokers: another may decide by now.
+    Alone,
+    /// Another owns a document in its term or a later one.
+    Claimed,
+    /// Something is wrong that a person has to look at.
+    Halted,
+}
+
+impl std::fmt::Display for Deposed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::LeaseLost => "it does not hold the Lease any more",
+            Self::Alone => "its Lease could not be renewed, and half of the brokers or more are not heard",
+            Self::Claimed => "another broker has claimed the metadata",
+            Self::Halted => "it halted",
+        })
+    }
 }
 
 /// The effects of one step.
@@ -419,7 +443,18 @@ impl Machine {
             lease::Advice::Same => {}
             lease::Advice::Gained if self.phase == Phase::Waiting => self.gather(out),
             lease::Advice::Gained => {}
-            lease::Advice::Lost => self.stand_down(Phase::Waiting, out),
+            lease::Advice::Lost => self.stand_down(Phase::Waiting, Deposed::LeaseLost, out),
+            lease::Advice::Lapsed => self.step_back_if_alone(now, out),
+        }
+    }
+
+    /// A controller whose Lease has run out unrenewed may have a successor, but none that acts while most brokers follow
+    /// this one: whoever claims has to hear from half of them first (A7), and a broker follows one controller at a time.
+    fn step_back_if_alone(&mut self, now: Instant, out: &mut Effects) {
+        let follows = self.phase == Phase::Acting && self.liveness.hears_most(now, self.config.me);
+        if self.lease.has_lapsed(now) && !follows {
+            self.lease.give_up();
+            self.stand_down(Phase::Waiting, Deposed::Alone, out);
         }
     }
 

@@ -277,15 +277,16 @@ impl LogDir {
         self.shared.journal().map_or(Lsn::default(), Journal::submitted)
     }
 
-    /// One retention pass over every partition that is configured; returns how many log starts moved.
+    /// One retention pass over every partition that is configured; returns how many log starts moved. Nothing goes that
+    /// is not committed, as `committed` knows of each partition: a leader to come may have to be told of it yet.
     ///
     /// # Errors
     /// When the directory is offline. A partition whose frame found no room is tried again by the next pass.
-    pub fn retain(&self, now: Timestamp) -> Result<usize, Offline> {
+    pub fn retain(&self, now: Timestamp, committed: impl Fn(TopicPartition) -> Offset) -> Result<usize, Offline> {
         let partitions: Vec<_> = self.shared.partitions.read().values().cloned().collect();
         let mut moved = 0;
         for partition in partitions {
-            match partition.retain(now) {
+            match partition.retain(now, committed(partition.id())) {
                 Ok(true) => moved += 1,
                 Ok(false) | Err(DeleteRecordsError::Full | DeleteRecordsError::Deleted) => {}
                 Err(DeleteRecordsError::OutOfRange { .. }) => {}

@@ -11,6 +11,7 @@ use ottla_coordination::{Coordination, Expected, Holder, LeaseError, Put, PutErr
 use ottla_core::controller::{DocumentId, Event, LeaseCall, LeaseSeen, ReadOutcome, SessionId, Write, WriteOutcome};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::ledger::Ledger;
@@ -36,6 +37,8 @@ pub(super) struct Tools {
     pub(super) session: SessionId,
     pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) events: UnboundedSender<Event>,
+    /// Who else was last seen to hold the Lease.
+    pub(super) other: watch::Sender<Option<String>>,
 }
 
 impl Io {
@@ -68,6 +71,9 @@ impl Tools {
     fn call(&self, calls: &Receiver<LeaseCall>) {
         while let Ok(call) = calls.recv() {
             let seen = self.lease(&call);
+            if let LeaseSeen::Theirs { holder, .. } = &seen {
+                self.other.send_if_modified(|other| other.replace(holder.clone()).as_ref() != Some(holder));
+            }
             let _stopped = self.events.send(Event::Lease(seen));
         }
         self.release();

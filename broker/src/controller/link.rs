@@ -64,6 +64,8 @@ pub(super) struct Link {
     pub(super) intake: mpsc::UnboundedSender<Intake>,
     pub(super) asks: mpsc::Receiver<Ask>,
     pub(super) clock: Clock,
+    /// Who else was last seen to hold the Lease.
+    pub(super) other: watch::Receiver<Option<String>>,
 }
 
 /// What comes down the stream and is taken in, in order.
@@ -76,6 +78,8 @@ pub(super) enum Intake {
 struct Following {
     /// Whose process that is, as the Lease says.
     broker: Option<BrokerId>,
+    /// Who holds the Lease, in the words of the Lease.
+    holder: String,
     heard_at: Instant,
     /// Since when nobody listens at its address: its process does not run.
     refused_since: Option<Instant>,
@@ -131,15 +135,8 @@ impl Link {
                 self.tell(Event::Heartbeat { broker, incarnation, draining, synced: self.synced() }).await;
             }
             let now = self.clock.monotonic();
-            let others = published.registered.iter().filter(|id| **id != self.ground.me);
-            let heard: Vec<Instant> = others.filter_map(|id| self.heard.last(*id)).collect();
-            // Itself included, more than half of all: as of the moment when that many had been heard.
-            let wanted = published.registered.len() / 2;
-            let mut newest = heard;
-            newest.sort_unstable_by(|a, b| b.cmp(a));
-            let as_of = if wanted == 0 { Some(now) } else { newest.get(wanted - 1).copied() };
-            if let Some(as_of) = as_of {
-                self.hub.confirmed(as_of.min(now), published.view);
+            if let Some(as_of) = self.heard.most(now, self.ground.me, &published.registered) {
+                self.hub.confirmed(as_of, published.view);
             }
         }
     }
@@ -151,8 +148,9 @@ impl Link {
             drop(ask);
         }
         let streams = match self.find().await {
-            Some((broker, address)) => {
+            Some((broker, address, holder)) => {
                 following.broker = Some(broker);
+                following.holder = holder;
                 self.connect(&address, following).await
             }
             None => None,
@@ -168,13 +166,13 @@ impl Link {
     }
 
     /// Who holds the Lease and where it is reached, if it is somebody else.
-    async fn find(&self) -> Option<(BrokerId, String)> {
+    async fn find(&self) -> Option<(BrokerId, String, String)> {
         let (coordination, lease) = (Arc::clone(&self.coordination), self.lease.clone());
         let seen = tokio::task::spawn_blocking(move || coordination.observe(&lease)).await.ok()?;
         let holder = seen.ok()??.holder.0;
         let (name, address) = holder.split_once(AT)?;
         let id = BrokerId::new(name.split_once('/')?.0.parse().ok()?);
-        (id != self.ground.me).then(|| (id, address.to_owned()))
+        (id != self.ground.me).then(|| (id, address.to_owned(), holder.clone()))
     }
 
     async fn connect(&self, address: &str, following: &mut Following) -> Option<(mpsc::Sender<Up>, DownStream)> {
@@ -258,6 +256,14 @@ impl Link {
                         answered_at = now;
                     }
                 }
+                // A controller that alone is cut off from the Lease is not followed past its successor's arrival: neither
+                // of the two could decide anything then.
+                changed = self.other.changed() => {
+                    let other = self.other.borrow_and_update().clone();
+                    if changed.is_err() || other.is_some_and(|holder| holder != following.holder) {
+                        return;
+                    }
+                }
                 Some(ask) = self.asks.recv() => {
                     questions += 1;
                     if ups.send(Up::Ask { id: questions, request: ask.request }).await.is_err() {
@@ -273,10 +279,12 @@ impl Link {
                         Down::Documents { epoch, view, complete, documents } => {
                             let _stopped = self.intake.send(Intake::Documents { epoch, view, complete, documents });
                         }
-                        Down::Beat { sequence, epoch, view, ages } => {
+                        Down::Beat { sequence, epoch, view, ages, most_heard } => {
+                            // As of when nobody else decided: what it says is no newer than what it has heard.
                             let left = sent.remove(&sequence);
+                            let as_of = left.zip(most_heard).and_then(|(left, age)| left.checked_sub(age));
                             sent.retain(|other, _| *other > sequence);
-                            self.on_beat(left, epoch, view, ages, following).await;
+                            self.on_beat(as_of, epoch, view, ages, following).await;
                         }
                         Down::Answer { id, answer } => {
                             if let Some(reply) = waiting.remove(&id) {
@@ -291,7 +299,7 @@ impl Link {
 
     async fn on_beat(
         &self,
-        left: Option<Instant>,
+        as_of: Option<Instant>,
         epoch: ControllerEpoch,
         view: u64,
         ages: BTreeMap<BrokerId, Duration>,
@@ -304,8 +312,8 @@ impl Link {
             return;
         }
         (following.ages, following.ages_at) = (ages, now);
-        if let Some(left) = left {
-            self.hub.confirmed(left, View(view));
+        if let Some(as_of) = as_of {
+            self.hub.confirmed(as_of, View(view));
         }
         if following.told_at.take().is_some() {
             let _stopped = self.tell(Event::ControllerHeard { broker: self.ground.me }).await;
@@ -362,7 +370,15 @@ impl Link {
 impl Following {
     fn new(now: Instant) -> Self {
         let ages = BTreeMap::new();
-        Self { broker: None, heard_at: now, refused_since: None, told_at: None, ages, ages_at: now }
+        Self {
+            broker: None,
+            holder: String::new(),
+            heard_at: now,
+            refused_since: None,
+            told_at: None,
+            ages,
+            ages_at: now,
+        }
     }
 
     /// How long ago each broker was heard, the controller's own included: a successor need not wait for it anew.

@@ -3,7 +3,7 @@
 //! Owns who was heard when, and the order on each stream: what an answer rests on is sent before the answer. It decides
 //! nothing; everything that it hears is an event of the machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ use crate::clock::Clock;
 const DOWNS: usize = 64;
 /// How long the first message may take.
 const HELLO_MAX: Duration = Duration::from_secs(5);
+/// What crosses the network is cut to whole ones, and no age may look younger than it is.
+const TICK: Duration = Duration::from_micros(1);
 /// How often it is looked whether a broker whose stream closed still takes connections, and how far apart.
 const LOOKS: (u32, Duration) = (5, Duration::from_millis(100));
 
@@ -38,8 +40,16 @@ impl Heard {
         self.0.lock().insert(id, at);
     }
 
-    pub(super) fn last(&self, id: BrokerId) -> Option<Instant> {
-        self.0.lock().get(&id).copied()
+    /// When more than half of `registered` had been heard, `me` being one that always is.
+    pub(super) fn most(&self, now: Instant, me: BrokerId, registered: &BTreeSet<BrokerId>) -> Option<Instant> {
+        let heard = self.0.lock();
+        let mut newest: Vec<Instant> =
+            registered.iter().filter(|id| **id != me).filter_map(|id| heard.get(id).copied()).collect();
+        newest.sort_unstable_by(|a, b| b.cmp(a));
+        match registered.len() / 2 {
+            0 => Some(now),
+            others => newest.get(others - 1).map(|at| (*at).min(now)),
+        }
     }
 
     fn ages(&self, now: Instant) -> BTreeMap<BrokerId, Duration> {
@@ -49,6 +59,7 @@ impl Heard {
 
 /// What is served.
 pub(super) struct Service {
+    pub(super) me: BrokerId,
     pub(super) stage: watch::Receiver<Stage>,
     pub(super) shell: mpsc::Sender<Input>,
     pub(super) ledger: Arc<Mutex<Ledger>>,
@@ -171,8 +182,10 @@ impl Service {
                     Stage::Leading(published) => Some(Arc::clone(published)),
                     Stage::Waiting | Stage::Claiming(_) | Stage::Halted(_) => None,
                 };
+                let most = |published: &Arc<Published>| self.heard.most(now, self.me, &published.registered);
+                let most_heard = published.as_ref().and_then(most).map(|at| now.saturating_duration_since(at) + TICK);
                 let (epoch, view) = published.map_or_else(Default::default, |p| (p.epoch, p.view.0));
-                line.send(Down::Beat { sequence, epoch, view, ages: self.heard.ages(now) }).await
+                line.send(Down::Beat { sequence, epoch, view, ages: self.heard.ages(now), most_heard }).await
             }
             Up::Ask { id, request } => {
                 let (reply, answer) = oneshot::channel();

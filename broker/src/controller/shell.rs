@@ -228,7 +228,7 @@ impl Shell {
                     tracing::info!(%epoch, "this broker is the controller");
                     (self.published, publish) = (None, true);
                 }
-                Effect::Deposed => tracing::warn!("another broker has taken over as the controller"),
+                Effect::Deposed(why) => tracing::warn!(%why, "this broker is not the controller any more"),
                 Effect::Halted(why) => {
                     tracing::error!(%why, "the controller stops");
                     self.parts.stage.send_replace(Stage::Halted(why.to_string()));

@@ -262,3 +262,12 @@ def read_what_can_be(record, name, bootstrap, topic, partition, seconds=5):
     if at < high:
         errors.add(f"stuck at {at} of {high}")
     return count, ", ".join(sorted(errors))
+
+
+def leader_alone_acknowledges(record, name, bootstrap, topic, partition, seconds=5):
+    """One record with acks=1; what a client says if it is not acknowledged, else nothing."""
+    producer = Producer(QUICK | {"bootstrap.servers": bootstrap, "acks": 1, "message.timeout.ms": seconds * 1000})
+    line = record.send(name, topic, partition, idempotent=False)
+    producer.produce(topic, line["value"], name, partition, on_delivery=lambda error, message: record.settle(line, error, message))
+    producer.flush(2 * seconds)
+    return line.get("error", "") if "done" in line else f"no answer within {2 * seconds} s"

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use super::slot::{Content, Settled, Slot};
 use super::vectors::rolled_back;
 use super::{
-    Document, DocumentId, Effect, Effects, Halt, Header, Machine, Phase, RETRY, ReadOutcome, Revision, Root, Shard,
-    ShardId, document,
+    Deposed, Document, DocumentId, Effect, Effects, Halt, Header, Machine, Phase, RETRY, ReadOutcome, Revision, Root,
+    Shard, ShardId, document,
 };
 use crate::metadata::Image;
 
 impl Machine {
     /// Stops deciding. What was under way may or may not take effect; whoever waited is told to ask again.
-    pub(super) fn stand_down(&mut self, next: Phase, out: &mut Effects) {
+    pub(super) fn stand_down(&mut self, next: Phase, why: Deposed, out: &mut Effects) {
         let was_acting = self.phase == Phase::Acting;
         self.phase = next;
         if let Some(root) = self.root.committed().filter(|_| was_acting) {
@@ -29,7 +29,7 @@ impl Machine {
             out.push(Effect::Answer(id, pending.refused));
         }
         if was_acting {
-            out.push(Effect::Deposed);
+            out.push(Effect::Deposed(why));
         }
     }
 
@@ -37,7 +37,7 @@ impl Machine {
     fn deposed(&mut self, now: Instant, out: &mut Effects) {
         self.depositions = self.depositions.saturating_add(1);
         let until = now + self.backoff();
-        self.stand_down(Phase::Backoff(until), out);
+        self.stand_down(Phase::Backoff(until), Deposed::Claimed, out);
         out.push(Effect::WakeAt(until));
     }
 
@@ -49,7 +49,7 @@ impl Machine {
     }
 
     pub(super) fn halt(&mut self, why: Halt, out: &mut Effects) {
-        self.stand_down(Phase::Halted, out);
+        self.stand_down(Phase::Halted, Deposed::Halted, out);
         out.push(Effect::Halted(why));
     }
 

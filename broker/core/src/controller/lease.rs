@@ -58,6 +58,8 @@ pub(super) enum Advice {
     Gained,
     /// We may not any more.
     Lost,
+    /// Our hold has run out without our being able to renew it, or to see whether anybody else has taken it.
+    Lapsed,
 }
 
 /// How long whoever has just taken the Lease is given to become the controller before others may take it early: to hear
@@ -96,6 +98,17 @@ impl Lease {
         self.held.is_some()
     }
 
+    /// Whether our own hold may have run out without our knowing: others count from our last renewal.
+    pub(super) fn has_lapsed(&self, now: Instant) -> bool {
+        let confirmed = |at: Instant| now.saturating_duration_since(at) < self.duration;
+        self.is_held() && !self.confirmed_at.is_some_and(confirmed)
+    }
+
+    /// We do not take ourselves for the holder any more.
+    pub(super) fn give_up(&mut self) {
+        self.held = None;
+    }
+
     pub(super) fn on_start(out: &mut Effects) {
         out.push(Effect::Lease(LeaseCall::Observe));
     }
@@ -130,6 +143,7 @@ impl Lease {
         match (before, self.is_held()) {
             (false, true) => Advice::Gained,
             (true, false) => Advice::Lost,
+            (true, true) if self.has_lapsed(now) => Advice::Lapsed,
             (true, true) | (false, false) => Advice::Same,
         }
     }
@@ -174,11 +188,6 @@ impl Lease {
         // A time in which we saw nothing says nothing about the holder.
         if let Some(theirs) = &mut self.theirs {
             theirs.seen_at = None;
-        }
-        // Our own hold may have run out without our knowing; others count from our last renewal.
-        let silent = self.confirmed_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        if silent >= self.duration {
-            self.held = None;
         }
         self.again_in(self.duration / 5, now, out);
     }
@@ -233,15 +242,15 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_that_cannot_renew_steps_back_after_its_term() {
+    fn a_hold_that_cannot_be_renewed_lapses_after_its_term_and_may_be_renewed_later() {
         let start = crate::controller::tests::epoch();
         let mut lease = Lease::new(TERM);
         let mut out = Effects::default();
         let mut see = |second, seen| lease.on_seen(start + Duration::from_secs(second), seen, &mut out);
         assert_eq!(see(0, LeaseSeen::Ours(Revision("1".into()))), Advice::Gained);
         assert_eq!(see(5, LeaseSeen::Failed), Advice::Same);
-        assert_eq!(see(10, LeaseSeen::Failed), Advice::Lost);
-        assert_eq!(see(11, LeaseSeen::Ours(Revision("2".into()))), Advice::Gained);
+        assert_eq!(see(10, LeaseSeen::Failed), Advice::Lapsed);
+        assert_eq!(see(11, LeaseSeen::Ours(Revision("2".into()))), Advice::Same);
         assert_eq!(see(12, theirs("3")), Advice::Lost);
     }
 }

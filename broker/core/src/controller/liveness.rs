@@ -192,6 +192,12 @@ impl Liveness {
         known.is_some_and(|heard| heard.stream && now < dead_at(heard)) || self.own == Some((id, run))
     }
 
+    /// Whether more than half of the registered brokers are heard, `me` among them.
+    pub(super) fn hears_most(&self, now: Instant, me: BrokerId) -> bool {
+        let heard = self.heard.iter().filter(|(id, heard)| **id == me || now < dead_at(heard)).count();
+        heard * 2 > self.heard.len()
+    }
+
     pub(super) fn draining(&self) -> BTreeSet<BrokerId> {
         self.heard.iter().filter(|(_, heard)| heard.draining).map(|(id, _)| *id).collect()
     }

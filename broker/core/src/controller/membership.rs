@@ -38,7 +38,10 @@ impl Machine {
         }
         match self.liveness.look(now, self.config.me) {
             Look::NotYet | Look::Late => {}
-            Look::Dead(dead) => self.bury(now, &dead),
+            Look::Dead(dead) => {
+                self.bury(now, &dead);
+                self.step_back_if_alone(now, out);
+            }
         }
         out.extend(self.liveness.next_look(now, self.config.me).map(Effect::WakeAt));
     }

@@ -103,6 +103,8 @@ struct Bench {
     halted: Option<Halt>,
     /// Who was last asked what it has seen.
     gathered: Vec<BrokerId>,
+    /// The Lease cannot be reached.
+    lease_away: bool,
     writes: usize,
     asked: u64,
 }
@@ -123,8 +125,8 @@ impl Bench {
     fn on(store: Store, config: Config) -> Self {
         let machine = Machine::new(config);
         let answers = BTreeMap::new();
-        let (halted, gathered, writes, asked) = (None, Vec::new(), 0, 0);
-        let mut bench = Self { now: epoch(), store, machine, answers, halted, gathered, writes, asked };
+        let (halted, gathered, lease_away, writes, asked) = (None, Vec::new(), false, 0, 0);
+        let mut bench = Self { now: epoch(), store, machine, answers, halted, gathered, lease_away, writes, asked };
         bench.feed(Event::Start);
         bench
     }
@@ -152,6 +154,7 @@ impl Bench {
             self.machine.step(self.now, event, &mut effects);
             for effect in effects {
                 match effect {
+                    Effect::Lease(_) if self.lease_away => events.push_back(Event::Lease(LeaseSeen::Failed)),
                     Effect::Lease(_) => events.push_back(Event::Lease(LeaseSeen::Ours(Revision("1".into())))),
                     Effect::Read { document, token } => {
                         events.push_back(Event::Read { document, token, outcome: self.store.read(document) });
@@ -166,7 +169,7 @@ impl Bench {
                     }
                     Effect::Halted(why) => self.halted = Some(why),
                     Effect::Gather(brokers) => self.gathered = brokers.into_keys().collect(),
-                    Effect::Publish(_) | Effect::Leading(_) | Effect::Deposed | Effect::WakeAt(_) => {}
+                    Effect::Publish(_) | Effect::Leading(_) | Effect::Deposed(_) | Effect::WakeAt(_) => {}
                 }
             }
         }

@@ -57,9 +57,9 @@ impl Partition {
         Ok((target, lsn))
     }
 
-    /// One retention pass: whether the log start moved.
-    pub(crate) fn retain(&self, now: Timestamp) -> Result<bool, DeleteRecordsError> {
-        let end = self.flushed_end();
+    /// One retention pass over what is committed: whether the log start moved.
+    pub(crate) fn retain(&self, now: Timestamp, committed: Offset) -> Result<bool, DeleteRecordsError> {
+        let end = self.flushed_end().min(committed);
         {
             let mut state = self.state.lock();
             let horizon = now.get().saturating_sub(state.config.producer_expiration_ms);

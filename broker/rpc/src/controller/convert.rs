@@ -147,11 +147,12 @@ impl From<&Down> for pb::Down {
                 complete: *complete,
                 documents: documents.clone(),
             }),
-            Down::Beat { sequence, epoch, view, ages } => pb::down::Kind::Beat(pb::DownBeat {
+            Down::Beat { sequence, epoch, view, ages, most_heard } => pb::down::Kind::Beat(pb::DownBeat {
                 sequence: *sequence,
                 epoch: epoch.get(),
                 view: *view,
                 ages_us: ages_to(ages),
+                most_heard_us: most_heard.map(microseconds),
             }),
             Down::Answer { id, answer } => pb::down::Kind::Answer(pb::Answer { id: *id, answer: Some(answer.into()) }),
         };
@@ -176,6 +177,7 @@ impl TryFrom<pb::Down> for Down {
                 epoch: ControllerEpoch::new(beat.epoch),
                 view: beat.view,
                 ages: ages_from(beat.ages_us),
+                most_heard: beat.most_heard_us.map(Duration::from_micros),
             },
             pb::down::Kind::Answer(answer) => Self::Answer {
                 id: answer.id,

@@ -195,8 +195,9 @@ fn messages_have_these_bytes() {
     let beat = Up::Beat { sequence: 5, run: Incarnation::new(9), view: 300, draining: true, synced: Lsn::new(7) };
     assert_eq!(hex(beat.encode().expect("encoded")), "120b0805100918ac0220012807");
     let ages = BTreeMap::from([(BrokerId::new(2), Duration::from_millis(3))]);
-    let beat = Down::Beat { sequence: 5, epoch: ControllerEpoch::new(4), view: 300, ages };
-    assert_eq!(hex(beat.encode().expect("encoded")), "1a0e0805100418ac022205080210b817");
+    let most_heard = Some(Duration::from_micros(1_250));
+    let beat = Down::Beat { sequence: 5, epoch: ControllerEpoch::new(4), view: 300, ages, most_heard };
+    assert_eq!(hex(beat.encode().expect("encoded")), "1a110805100418ac022205080210b81728e209");
     let answer = Answer::Register(Ok(Registered { incarnation: Incarnation::new(9), trusted: true }));
     assert_eq!(
         hex(Down::Answer { id: 1, answer }.encode().expect("encoded")),

@@ -259,7 +259,7 @@ impl World {
                 Effect::Read { document, token } => self.flying.push((machine, Flying::Read(document, token))),
                 Effect::Write(write) => self.flying.push((machine, Flying::Write(write))),
                 Effect::Answer(id, answer) => self.check_answer(id, &answer),
-                Effect::Deposed => self.seen.depositions += 1,
+                Effect::Deposed(_) => self.seen.depositions += 1,
                 Effect::Halted(why) => panic!("halted without a reason: {why}"),
                 Effect::Publish(image) => self.check_image(&image),
                 Effect::Gather(_) | Effect::Leading(_) | Effect::WakeAt(_) => {}

@@ -1,6 +1,6 @@
 //! A majority takes over from a controller that fell silent.
 
-use super::cluster::id;
+use super::cluster::{Cluster, id};
 use super::*;
 
 /// Broker `me` of 1 to 5, which sees that broker 1 holds the Lease in epoch 4.
@@ -112,4 +112,35 @@ fn whoever_has_just_taken_over_is_left_the_time_to_claim() {
     follower.sees_holder("second", "c");
     follower.pass(500);
     assert_ne!(follower.reached_at, [], "it has not claimed in 2 s, however often it renews");
+}
+
+/// Nobody else can act: whoever claims has to hear from half of the brokers first, and most of them follow this one.
+#[test]
+fn a_controller_that_cannot_reach_its_lease_decides_while_most_brokers_follow_it() {
+    let mut cluster = Cluster::of(3);
+    cluster.topic_on("a", &[2, 1, 3], "1");
+    cluster.bench.lease_away = true;
+    cluster.pass(30_000);
+    assert_eq!(cluster.bench.machine.phase(), &Phase::Acting);
+    cluster.dies(2);
+    assert_eq!(cluster.partition("a").leader, Some(id(1)), "two of three are most");
+    cluster.alive.remove(&3);
+    cluster.pass(1400);
+    assert_eq!(cluster.bench.machine.phase(), &Phase::Acting);
+    cluster.pass(200);
+    assert_eq!(cluster.bench.machine.phase(), &Phase::Waiting, "one of three is not");
+}
+
+/// Half of the brokers are not most of them: the other half could follow somebody else, who may act.
+#[test]
+fn half_of_the_brokers_keep_no_controller_without_its_lease() {
+    let mut cluster = Cluster::of(4);
+    cluster.bench.lease_away = true;
+    cluster.pass(9_000);
+    (cluster.alive.remove(&3), cluster.alive.remove(&4));
+    cluster.pass(3_000);
+    assert_eq!(cluster.bench.machine.phase(), &Phase::Waiting);
+    cluster.bench.lease_away = false;
+    cluster.pass(4_000);
+    assert_eq!(cluster.bench.machine.phase(), &Phase::GatheringVectors, "it begins at the root");
 }

@@ -416,12 +416,9 @@ pub(super) fn down() -> impl Strategy<Value = Down> {
         option::of(broker()).prop_map(|leader| Down::NotController { leader }),
         (epoch(), any::<u64>(), any::<bool>(), vec(document, 0..4))
             .prop_map(|(epoch, view, complete, documents)| Down::Documents { epoch, view, complete, documents }),
-        (any::<u64>(), epoch(), any::<u64>(), ages()).prop_map(|(sequence, epoch, view, ages)| Down::Beat {
-            sequence,
-            epoch,
-            view,
-            ages
-        }),
+        (any::<u64>(), epoch(), any::<u64>(), ages(), option::of(age())).prop_map(
+            |(sequence, epoch, view, ages, most_heard)| Down::Beat { sequence, epoch, view, ages, most_heard }
+        ),
     ];
     prop_oneof![3 => answer, 1 => other]
 }

@@ -61,7 +61,7 @@ fn documents() -> Down {
 
 fn beat(sequence: u64) -> Down {
     let ages = BTreeMap::from([(BrokerId::new(2), Duration::from_micros(1500))]);
-    Down::Beat { sequence, epoch: ControllerEpoch::new(3), view: 4, ages }
+    Down::Beat { sequence, epoch: ControllerEpoch::new(3), view: 4, ages, most_heard: None }
 }
 
 type Ended = UnboundedReceiver<Option<StreamError>>;

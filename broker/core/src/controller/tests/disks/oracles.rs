@@ -151,7 +151,11 @@ impl World {
                 Effect::Answer(id, answer) => self.answered(machine, id, answer),
                 Effect::Halted(Halt::RolledBack { .. }) if self.went_back.is_some() => self.halted = true,
                 Effect::Halted(why) => panic!("halted without a reason: {why}"),
-                Effect::Publish(_) | Effect::Gather(_) | Effect::Leading(_) | Effect::Deposed | Effect::WakeAt(_) => {}
+                Effect::Publish(_)
+                | Effect::Gather(_)
+                | Effect::Leading(_)
+                | Effect::Deposed(_)
+                | Effect::WakeAt(_) => {}
             }
         }
     }

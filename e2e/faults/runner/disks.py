@@ -13,6 +13,7 @@ import signal
 import struct
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import room
@@ -28,6 +29,8 @@ DAY = 24 * 3600
 CLOCK = Path(__file__).resolve().parent / "clock.c"
 OFFLINE, EIO = "data directory is offline", "os error 5"
 REFUSED_SECONDS = 20
+# A leader is too slow when that was seen three times in 10 s.
+HANDED_OVER_SECONDS = 60
 
 
 def missing_mounts():
@@ -145,6 +148,19 @@ def leader_full(one):
     one.finish(at)
 
 
+@contextmanager
+def injecting(pid, calls, what):
+    """Something happens to every one of these system calls of a process, until the end."""
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(pid), "-e", f"trace={calls}", "-e", f"inject={calls}:{what}"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait()
+
+
 def leader_gets_errors(one, calls):
     """The directory goes offline and others take over (S2); a restart brings it back."""
     partition = one.partition_led(by_controller=False)
@@ -153,21 +169,32 @@ def leader_gets_errors(one, calls):
     one.hurt[victim] += 1
     one.brokers.expected += [OFFLINE, EIO]
     ends = one.log_ends()
-    tracer = subprocess.Popen(
-        ["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(one.brokers.pids[victim]), "-e", f"trace={calls}",
-         "-e", f"inject={calls}:error=EIO"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+    with injecting(one.brokers.pids[victim], calls, "error=EIO"):
         # Until it says so, strace may not have got hold of every thread.
         one.wait_log(OFFLINE, [victim], ends)
         at = time.monotonic()
         one.wait_gap(at, f"EIO at {victim}")
-    finally:
-        tracer.send_signal(signal.SIGINT)
-        tracer.wait()
     if not one.brokers.lives(victim):
         one.notes.append("the broker ended by itself")
     one.brokers.kill(victim)
     one.brokers.start(victim)
+    one.finish(at)
+
+
+def leader_is_slow(one):
+    """A disk that has not failed: followers have records long before the leader itself. It hands its partition over."""
+    partition = one.partition_led(by_controller=False)
+    victim = one.leaders[partition]
+    one.probe(partition)
+    one.hurt[victim] += 1
+    at = time.monotonic()
+    with injecting(one.brokers.pids[victim], "fsync,fdatasync", "delay_enter=1000000"):
+        while one.brokers.leader(one.topic, partition) == victim and time.monotonic() < at + HANDED_OVER_SECONDS:
+            time.sleep(0.05)
+        if one.brokers.leader(one.topic, partition) == victim:
+            one.wrong.append(f"{victim} still leads after {HANDED_OVER_SECONDS} s with a slow disk")
+        one.notes.append(f"handed over after {time.monotonic() - at:.1f} s")
+    one.wait_gap(at, f"slow disk at {victim}")
     one.finish(at)
 
 

@@ -26,7 +26,7 @@ import rounds  # noqa: E402
 from brokers import COUNT, Brokers  # noqa: E402
 from confluent_kafka import KafkaException  # noqa: E402
 from load import Reader, Record, Unread, Writer, create, read_all  # noqa: E402
-from rounds import API_DOWN_SECONDS, LEDGER, PARTITIONS, PAUSE_SECONDS, Round  # noqa: E402
+from rounds import API_DOWN_LONG_SECONDS, API_DOWN_SECONDS, LEDGER, PARTITIONS, PAUSE_SECONDS, Round  # noqa: E402
 
 WRITERS, PER_SECOND = 2, 50
 
@@ -49,10 +49,10 @@ class Fault:
 PAUSED = f"leader paused for {PAUSE_SECONDS} s"
 # In a session of their own each: processes, networks and objects on the machine's own disk; disks in files; Kafka.
 FAULTS = [
-    Fault("leader killed", rounds.kill_leader, 2, 4),
+    Fault("leader killed", rounds.kill_leader, 2, 10),
     Fault("follower killed", rounds.kill_follower, 0, 2),
     Fault("controller killed", rounds.kill_controller, 1, 3),
-    Fault("controller that leads killed", rounds.kill_both, 1, 3),
+    Fault("controller that leads killed", rounds.kill_both, 1, 10),
     Fault("leader stopped (SIGTERM)", rounds.stop_leader, 1, 3),
     Fault(PAUSED, rounds.pause_leader, 1, 2),
     Fault(f"controller that leads paused for {PAUSE_SECONDS} s", rounds.pause_both, 0, 1),
@@ -65,6 +65,7 @@ FAULTS = [
     Fault("leader cut off from the API server", network.leader_without_api, 0, 1, missing=room.missing),
     Fault("controller that leads cut off from the API server", network.controller_without_api, 0, 1, missing=room.missing),
     Fault(f"API server down for {API_DOWN_SECONDS} s", rounds.take_api, 1, 1),
+    Fault(f"API server down for {API_DOWN_LONG_SECONDS // 60} minutes", rounds.take_api_for_long, 0, 1),
     Fault("API server down, follower killed", rounds.kill_follower_without_api, 1, 1),
     Fault("API server down, leader killed", rounds.kill_leader_without_api, 1, 1),
     Fault("API server down, controller killed", rounds.kill_controller_without_api, 1, 1),
@@ -72,6 +73,7 @@ FAULTS = [
     Fault("Lease edited", objects.edit_lease, 0, 2),
     Fault("clock of the leader a day ahead, a day back", disks.clock_jumps, 0, 1, missing=disks.missing_cc),
     Fault("same id started twice", disks.started_twice, 0, 1),
+    Fault("every sync of the leader takes a second", disks.leader_is_slow, 0, 2, missing=disks.missing_strace),
     Fault("EIO on every sync of the leader", disks.leader_cannot_sync, 0, 1, missing=disks.missing_strace),
     Fault("EIO on every write of the leader", disks.leader_cannot_write, 0, 1, missing=disks.missing_strace),
     Fault("data directory emptied", disks.emptied, 0, 1),
@@ -83,8 +85,8 @@ FAULTS = [
     Fault("leader loses power", disks.leader_loses_power, 1, 3, "disks", disks.missing_mounts),
     Fault("all three lose power", disks.all_lose_power, 1, 2, "disks", disks.missing_mounts),
     Fault("disk of the leader full for 5 s", disks.leader_full, 0, 2, "disks", disks.missing_mounts),
-    Fault("leader killed", rounds.kill_leader, 0, 2, "kafka"),
-    Fault("controller that leads killed", rounds.kill_both, 0, 2, "kafka"),
+    Fault("leader killed", rounds.kill_leader, 0, 3, "kafka"),
+    Fault("controller that leads killed", rounds.kill_both, 0, 3, "kafka"),
     Fault("leader stopped (SIGTERM)", rounds.stop_leader, 0, 1, "kafka"),
     Fault(PAUSED, rounds.pause_leader, 0, 1, "kafka"),
 ]

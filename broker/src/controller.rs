@@ -10,6 +10,7 @@ mod handle;
 mod io;
 mod ledger;
 mod link;
+mod operations;
 mod people;
 mod producer_ids;
 mod questions;
@@ -50,6 +51,7 @@ pub use copies::{Copies, CopiesError};
 pub use handle::{Handle, explicit, fresh_topic_id};
 pub use ledger::Site;
 pub use link::GRPC;
+pub use operations::Operations;
 pub use people::{Refusal, WAIT_MAX, wait_of};
 pub use remote::{Initialized, Remote, cluster_of, initialize};
 pub use service::Shared;
@@ -151,6 +153,8 @@ pub struct Setup {
     pub site: Box<dyn Site>,
     /// This broker's replicas.
     pub partitions: Arc<Partitions>,
+    /// What is in force here.
+    pub metadata: Arc<MetadataCell>,
     /// Where other brokers connect, and what they are told; without it, there are none.
     pub grpc: Option<(TcpListener, Endpoint)>,
     /// Time.
@@ -176,7 +180,7 @@ pub async fn start(
     place: Place,
     endpoints: Vec<(String, Endpoint)>,
     data: &Arc<Data>,
-    (site, partitions): (Box<dyn Site>, &Arc<Partitions>),
+    (partitions, metadata): (&Arc<Partitions>, &Arc<MetadataCell>),
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
 ) -> Result<Handle, StartError> {
@@ -204,8 +208,9 @@ pub async fn start(
         coordination,
         created_elsewhere,
         copies,
-        site,
+        site: here(config.id(), data, partitions, metadata),
         partitions: Arc::clone(partitions),
+        metadata: Arc::clone(metadata),
         grpc: place.grpc,
         clock: Clock,
     };
@@ -219,7 +224,7 @@ pub async fn start(
 }
 
 /// This broker's partitions, to be brought in line with images, which come into force in `metadata`.
-pub fn here(me: BrokerId, data: &Data, partitions: &Arc<Partitions>, metadata: &Arc<MetadataCell>) -> Box<dyn Site> {
+fn here(me: BrokerId, data: &Data, partitions: &Arc<Partitions>, metadata: &Arc<MetadataCell>) -> Box<dyn Site> {
     let applier = Applier::new(me, Arc::clone(&data.log), Arc::clone(partitions), Arc::clone(metadata));
     let applier = applier.suspecting(data.doubts.suspect.iter().copied());
     Box::new(Here { applier, partitions: Arc::clone(partitions) })
@@ -351,10 +356,8 @@ impl Started {
     }
 }
 
-/// The controller's threads; they end when the broker stops.
-fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> Started {
-    let session = SessionId(Uuid::new_v4().into_bytes());
-    let machine = Machine::new(Config {
+fn machine(setup: &Setup, session: SessionId) -> Machine {
+    Machine::new(Config {
         me: setup.me,
         session,
         cluster: setup.cluster,
@@ -362,7 +365,13 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> Sta
         lease: LEASE_TERM,
         floor: setup.copies.floor(),
         tuning: Tuning::default(),
-    });
+    })
+}
+
+/// The controller's threads; they end when the broker stops.
+fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> Started {
+    let session = SessionId(Uuid::new_v4().into_bytes());
+    let machine = machine(&setup, session);
     let address = setup.grpc.as_ref().map(|(_, endpoint)| format!("{}:{}", endpoint.host, endpoint.port));
     let holder = Holder(link::holder(setup.me, &format!("{session:?}"), address.as_deref()));
     let ledger = Arc::new(Mutex::new(Ledger::new(setup.me, setup.cluster, setup.copies, setup.site)));
@@ -392,7 +401,9 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> Sta
     };
     let me = transport::Me { cluster: setup.cluster, id: setup.me, partitions: Arc::clone(&setup.partitions) };
     let link = setup.grpc.map(|(socket, _)| {
-        tasks.spawn(transport::serve(socket, me, Shared(Arc::new(service)), shutdown.clone()));
+        let operations = Operations { me: setup.me, metadata: setup.metadata, stage: staged.clone() };
+        let services = (Shared(Arc::new(service)), operations);
+        tasks.spawn(transport::serve(socket, me, services, shutdown.clone()));
         let (asks, asked) = mpsc::channel(QUEUE);
         let (intake, taken) = mpsc::unbounded_channel();
         let link = Link {

@@ -167,10 +167,9 @@ impl Running {
             tasks.spawn(partitions::follow_rates(Arc::clone(&partitions), Arc::clone(&metadata), shutdown.clone()));
             tasks.spawn(transport::solicit(Arc::clone(&partitions), shutdown.clone()));
         }
-        let site = controller::here(config.id(), &data, &partitions, &metadata);
         let place = Place { remote, shared, grpc };
-        let site = (site, &partitions);
-        let started = controller::start(&config, place, endpoints(&bound), &data, site, &shutdown, &tasks).await;
+        let known = (&partitions, &metadata);
+        let started = controller::start(&config, place, endpoints(&bound), &data, known, &shutdown, &tasks).await;
         let controller = started.inspect_err(|_| shutdown.cancel())?;
         let groups = groups::start(&config, &data, &partitions, &metadata, &controller, &shutdown, &tasks).await?;
         let metrics = Arc::new(Metrics::new());

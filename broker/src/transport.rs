@@ -15,12 +15,12 @@ use bytes::{Bytes, BytesMut};
 use ottla_core::limits;
 use ottla_core::replica::{Answer, Event, Message, Verdict};
 use ottla_core::types::{BrokerId, ClusterId, TopicPartition};
-use ottla_rpc::{controller, replication};
+use ottla_rpc::{controller, operations, replication};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::controller::Shared;
+use crate::controller::{Operations, Shared};
 use crate::partitions::Partitions;
 
 pub use dial::run as dial;
@@ -68,13 +68,19 @@ fn producers(partitions: &Partitions, id: TopicPartition, message: &Message) -> 
     }
 }
 
-/// Serves other brokers until the broker stops.
-pub async fn serve(socket: TcpListener, me: Me, controller: Shared, shutdown: CancellationToken) {
+/// Serves other brokers, and whoever runs the cluster, until the broker stops.
+pub async fn serve(
+    socket: TcpListener,
+    me: Me,
+    (controller, operations): (Shared, Operations),
+    shutdown: CancellationToken,
+) {
     let incoming = tonic::transport::server::TcpIncoming::from(socket).with_nodelay(Some(true));
     let accept = accept::Accept::new(me, shutdown.clone());
     let served = replication::server()
         .add_service(controller::service(Arc::new(controller)))
         .add_service(replication::Replication::new(Arc::new(accept)))
+        .add_service(operations::Server::new(operations))
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned());
     if let Err(error) = served.await {
         tracing::error!(%error, "other brokers are not served any more");

@@ -16,6 +16,8 @@ mod followers;
 mod leaders;
 #[path = "admin_cluster/moves.rs"]
 mod moves;
+#[path = "admin_cluster/operations.rs"]
+mod operations;
 
 use ottla_core::types::PartitionIndex;
 use ottla_wire::ErrorCode;

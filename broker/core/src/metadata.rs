@@ -13,6 +13,7 @@ use crate::types::{
 };
 
 mod delta;
+pub mod health;
 #[cfg(test)]
 mod tests;
 

@@ -68,6 +68,7 @@ impl Ground {
             copies: Copies::open(Arc::clone(&self.disk) as Arc<dyn Disk>, CLUSTER)?,
             site: Box::new(seen.clone()),
             partitions: Arc::new(Partitions::new(ME, Settings::default())),
+            metadata: Arc::new(MetadataCell::new(CLUSTER, ME, BrokerConfig::default())),
             grpc: None,
             clock: Clock,
         };

@@ -1,0 +1,61 @@
+//! What whoever runs the cluster asks of this broker over gRPC: how whole it is, and who may stop.
+//!
+//! Owns who answers: only the controller says that a broker may stop, from what is committed. It changes nothing; a
+//! broker that stops asks again by itself, and leaves the in-sync sets before it goes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ottla_core::config::ReplicaConfig;
+use ottla_core::metadata::Topic;
+use ottla_core::metadata::health::{Health, Without};
+use ottla_core::types::BrokerId;
+use ottla_rpc::operations::{self, DescribeRequest, Description, MayStopAnswer, MayStopRequest};
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+
+use super::shell::Stage;
+use crate::metadata::MetadataCell;
+
+/// The most brokers that one question names.
+const BROKERS_MAX: usize = 1000;
+
+/// Who answers.
+pub struct Operations {
+    pub(super) me: BrokerId,
+    pub(super) metadata: Arc<MetadataCell>,
+    pub(super) stage: watch::Receiver<Stage>,
+}
+
+impl Operations {
+    fn decides(&self) -> bool {
+        self.stage.borrow().is_leading()
+    }
+}
+
+#[tonic::async_trait]
+impl operations::Operations for Operations {
+    async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<Description>, Status> {
+        let (image, config) = (self.metadata.image(), self.metadata.config());
+        let minimum = |topic: &Topic| ReplicaConfig::resolve(&topic.config, &config).min_insync_replicas;
+        let health = Health::of(&image, minimum);
+        let version = env!("CARGO_PKG_VERSION");
+        Ok(Response::new(operations::describe(&image, &health, self.me, version, self.decides())))
+    }
+
+    async fn may_stop(&self, request: Request<MayStopRequest>) -> Result<Response<MayStopAnswer>, Status> {
+        let brokers = request.into_inner().brokers;
+        if brokers.len() > BROKERS_MAX {
+            return Err(Status::invalid_argument(format!("{} brokers; ask for {BROKERS_MAX} at most", brokers.len())));
+        }
+        let (image, config) = (self.metadata.image(), self.metadata.config());
+        if !self.decides() {
+            let holder = image.controller().filter(|id| *id != self.me);
+            let holder = holder.map_or("nobody decides, as far as it knows".to_owned(), |id| format!("broker {id} is"));
+            return Err(Status::failed_precondition(format!("broker {} is not the controller; {holder}", self.me)));
+        }
+        let stopping: BTreeSet<BrokerId> = brokers.into_iter().map(BrokerId::new).collect();
+        let minimum = |topic: &Topic| ReplicaConfig::resolve(&topic.config, &config).min_insync_replicas;
+        Ok(Response::new(operations::answer(&Without::of(&image, &stopping, minimum))))
+    }
+}

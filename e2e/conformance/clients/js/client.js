@@ -96,6 +96,8 @@ const consumer = (groupId, more = {}) => kafka.consumer({
 const consume = async () => {
   const reader = consumer(`unused-${process.pid}`)
   const lines = []
+  // Nothing is ever committed: a member that has to join again begins again.
+  reader.on(reader.events.GROUP_JOIN, () => { lines.length = 0 })
   await reader.connect()
   await reader.subscribe({ topic: args.topic, fromBeginning: true })
   await reader.run({
@@ -160,8 +162,25 @@ const commit = async () => {
 
 // --- offsets and administration ---------------------------------------------------------------------------------------
 
+// kafkajs gives an administrator's call up when the broker that it chose does not run; nobody has heard the call then.
+const patient = client => new Proxy(client, {
+  get: (_, name) => async (...words) => {
+    let said
+    await until(`nobody heard ${name}`, async () => {
+      try {
+        said = await client[name](...words)
+        return true
+      } catch (problem) {
+        if (!`${problem.message}`.includes('ECONNREFUSED')) throw problem
+        return false
+      }
+    })
+    return said
+  },
+})
+
 const withAdmin = async work => {
-  const admin = kafka.admin()
+  const admin = patient(kafka.admin())
   await admin.connect()
   await work(admin)
   await admin.disconnect()
@@ -175,9 +194,24 @@ const offsets = () => withAdmin(async admin => {
   const [found] = (await admin.fetchTopicOffsetsByTimestamp(args.topic, times[middle])).filter(place => place.partition === 0)
   want(found.offset === String(middle), `the middle is at ${found.offset}`)
   // kafkajs commits the earliest and latest markers themselves and expects them back.
-  await admin.setOffsets({ groupId: `reset-${args.topic}`, topic: args.topic, partitions: [{ partition: 0, offset: '7' }] })
-  await admin.resetOffsets({ groupId: `reset-${args.topic}`, topic: args.topic, earliest: true })
-  const [reset] = await admin.fetchOffsets({ groupId: `reset-${args.topic}`, topics: [args.topic], resolveOffsets: true })
+  // For every change it joins the group and leaves again; if nobody hears that it leaves, the group has a member for a while.
+  const alone = async change => {
+    let said
+    await until('the group never got rid of its members', async () => {
+      try {
+        said = await change()
+        return true
+      } catch (problem) {
+        if (!`${problem.message}`.includes('no running instances')) throw problem
+        return false
+      }
+    })
+    return said
+  }
+  const group = { groupId: `reset-${args.topic}`, topic: args.topic }
+  await alone(() => admin.setOffsets({ ...group, partitions: [{ partition: 0, offset: '7' }] }))
+  await alone(() => admin.resetOffsets({ ...group, earliest: true }))
+  const [reset] = await alone(() => admin.fetchOffsets({ groupId: group.groupId, topics: [args.topic], resolveOffsets: true }))
   want(reset.partitions.find(place => place.partition === 0).offset === '0', `reset to ${JSON.stringify(reset)}`)
 })
 

@@ -66,6 +66,18 @@ impl World {
         }
     }
 
+    /// Somebody was elected uncleanly, now or earlier, and has not begun to lead: what it has now is all that is committed.
+    pub(crate) fn judge_unclean(&mut self, p: usize, old: Option<&Assignment>, new: &Assignment) {
+        let Some(epoch) = new.unclean.filter(|&epoch| self.truth[p].is_unsettled(epoch)) else { return };
+        // Whoever was elected may be out of leadership again: nobody else is a member then.
+        let elected = new.leader_id().or_else(|| new.isr.iter().chain(&new.elr).next().copied());
+        let Some(leader) = self.nodes.iter().find(|node| Some(node.id) == elected) else { return };
+        self.truth[p].on_unclean(epoch, &leader.disk.logs[p]);
+        if new.unclean != old.and_then(|old| old.unclean) {
+            self.count("unclean election");
+        }
+    }
+
     /// A version is committed: who joined, and who of those that lack something is still counted on.
     pub(crate) fn judge_members(&mut self, p: usize, old: Option<&Assignment>, new: &Assignment) {
         for b in 0..self.nodes.len() {

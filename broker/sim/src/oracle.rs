@@ -11,6 +11,9 @@ use ottla_core::types::{BrokerId, Incarnation, LeaderEpoch, Offset};
 use crate::controller::Snapshot;
 use crate::log::{Record, SimLog, offset, producer_of};
 
+#[cfg(test)]
+mod tests;
+
 /// How long a deposed leader may go on believing, clocks that run at different speeds included. Microseconds.
 const DEPOSED_US: u64 = 1_030_000;
 
@@ -45,6 +48,8 @@ pub struct Seen<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
     committed: Vec<Record>,
+    /// How far each epoch's leader has committed: a replica that has not heard of a later epoch can know of no more.
+    committed_by: BTreeMap<LeaderEpoch, Offset>,
     leaders: BTreeMap<LeaderEpoch, (BrokerId, Incarnation)>,
     begun: BTreeMap<LeaderEpoch, u64>,
     prefixes: BTreeMap<(Offset, LeaderEpoch), u64>,
@@ -75,8 +80,26 @@ impl Truth {
         self.unclean.last().is_some_and(|&unclean| epoch < unclean)
     }
 
+    /// How far leaders up to that epoch have committed.
+    fn committed_until(&self, epoch: LeaderEpoch) -> Offset {
+        let ends = self.committed_by.range(..=epoch).map(|(_, &end)| end);
+        ends.max().unwrap_or_default().min(self.watermark())
+    }
+
+    fn commit(&mut self, epoch: LeaderEpoch, grown: &[Record]) {
+        self.committed.extend_from_slice(grown);
+        self.committed_by.insert(epoch, self.watermark());
+    }
+
+    /// Whether nobody has led since the unclean election of that epoch. Until then nobody but the elected is a member.
+    pub fn is_unsettled(&self, unclean: LeaderEpoch) -> bool {
+        self.begun.range(unclean..).next().is_none()
+    }
+
     /// An unclean election: from here on, what the leader has of what was committed is all that is. If it has nothing of
-    /// that, for its log begins with what an earlier such election gave up, then what lies below its log is nobody's.
+    /// that, for its log begins with what an earlier such election gave up, then what lies below its log is nobody's. Said
+    /// again as long as the election is unsettled: who has not heard of its own election follows an earlier leader, and
+    /// may cut or drop what it had.
     pub fn on_unclean(&mut self, epoch: LeaderEpoch, leader: &SimLog) {
         self.unclean.insert(epoch);
         let common = |&end: &usize| {
@@ -86,18 +109,22 @@ impl Truth {
             Some(end) => self.committed.truncate(end),
             None => self.committed = leader.unknown_below(),
         }
-        self.sequences = leader.sequences(self.watermark());
+        let kept = self.watermark();
+        for end in self.committed_by.values_mut() {
+            *end = kept.min(*end);
+        }
+        self.sequences = leader.sequences(kept);
     }
 
     /// The first leader since an unclean election begins. What it knows to have been committed is committed again, though
     /// an unclean election before this one may have given it up.
     pub fn on_first_since_unclean(&mut self, epoch: LeaderEpoch, leader: &SimLog, watermark: Offset) {
         let Some(&unclean) = self.unclean.last() else { return };
-        if epoch < unclean || self.begun.range(unclean..).next().is_some() {
+        if epoch < unclean || !self.is_unsettled(unclean) {
             return;
         }
         self.on_unclean(unclean, leader);
-        self.committed.extend_from_slice(leader.range(self.watermark(), watermark));
+        self.commit(epoch, leader.range(self.watermark(), watermark));
         self.sequences = leader.sequences(self.watermark());
     }
 
@@ -185,7 +212,7 @@ impl Truth {
                     format!("{number} of producer {producer} is committed at {at} after {before}")
                 })?;
             }
-            self.committed.extend_from_slice(grown);
+            self.commit(epoch, grown);
         } else {
             holds("R1", leader.log.prefix(end) == Some(self.prefix_at(end)), || {
                 format!("leader {} commits other bytes below {end}", leader.id)
@@ -213,12 +240,16 @@ impl Truth {
         })
     }
 
-    /// R8: a follower cuts its log; nothing that is committed is among what it loses. (A replica that comes back late holds
-    /// records that never were, at offsets that are committed by now.)
+    /// R8: a follower cuts its log; nothing that is committed is among what it loses, if it is a member. Who is none may
+    /// not have heard of a later epoch, and its leader may lack what that one has committed: only what was committed up to
+    /// its own epoch is not to be lost. (A replica that comes back late holds records that never were, at offsets that are
+    /// committed by now.)
     pub fn on_cut(&self, epoch: LeaderEpoch, seen: Seen<'_>, end: Offset) -> Checked {
-        let lost = seen.log.get(end);
+        let member = self.versions.as_ref().is_some_and(|newest| newest.is_member(seen.id));
+        let committed = if member { self.watermark() } else { self.committed_until(epoch) };
+        let lost = seen.log.get(end).filter(|_| end < committed);
         holds("R8", lost.is_none() || self.is_given_up(epoch) || lost != self.committed(end), || {
-            format!("{} cuts to {end}, which is committed up to {}", seen.id, self.watermark())
+            format!("{} cuts to {end}, which is committed up to {committed}", seen.id)
         })
     }
 
@@ -280,11 +311,9 @@ impl Truth {
     /// A9: a broker is let in whose disk is not what it was; until it has caught up it may neither lead nor be elected.
     pub fn on_admitted(&self, newest: &Assignment, id: BrokerId, log: &SimLog) -> Checked {
         let takes_part = newest.is_member(id) || newest.leader_id() == Some(id);
-        // Who would rather lose records than wait may have elected it by letting it in.
-        let given_up = newest.unclean == Some(newest.leader_epoch);
         // Damage that was found is R12's: the controller hears of it from the broker.
         let lost = log.wiped && !log.suspect;
-        holds("A9", !(lost && takes_part) || given_up || self.is_whole(log), || {
+        holds("A9", !(lost && takes_part) || self.is_whole(log), || {
             format!("{id} is let in as a member; it has {}, committed is {}", log.synced(), self.watermark())
         })
     }

@@ -413,6 +413,9 @@ impl World {
         }
         let old = std::mem::replace(&mut self.snapshot, new.clone());
         self.checked(|_| check_brokers(&old, &new));
+        for p in 0..new.partitions.len() {
+            self.judge_unclean(p, old.partitions.get(p), &new.partitions[p]);
+        }
         self.judge_admitted(&old, &new);
         for p in 0..new.partitions.len() {
             self.judge_version(p, old.partitions.get(p));
@@ -434,14 +437,6 @@ impl World {
             format_args!("p{p} version {version}: leader {leader:?} epoch {epoch} isr {isr:?} elr {elr:?}"),
         );
         self.checked(|world| world.truth[p].on_version(&new));
-        // Whoever was elected may be out again in the same change: nobody else is a member then.
-        let elected = new.leader_id().or_else(|| new.isr.iter().chain(&new.elr).next().copied());
-        if let Some(epoch) = new.unclean.filter(|_| new.unclean != old.and_then(|old| old.unclean))
-            && let Some(leader) = self.nodes.iter().find(|node| Some(node.id) == elected)
-        {
-            self.truth[p].on_unclean(epoch, &leader.disk.logs[p]);
-            self.count("unclean election");
-        }
         self.checked(|world| world.truth[p].on_members(&new, &world.seen(p)));
         if let Some(old) = old {
             let same = old.leader_epoch == new.leader_epoch;

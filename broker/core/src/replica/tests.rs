@@ -226,6 +226,47 @@ fn an_unclean_election_is_remembered_through_later_epochs() {
     }
 }
 
+/// R8: an answer may come late. It cuts what a later epoch may have committed without this replica, which nobody counts on,
+/// but nothing that it knows to be committed; and nothing at all once the replica knows of a later epoch.
+#[test]
+fn a_late_answer_cuts_only_while_its_epoch_is_the_newest_that_is_known() {
+    for (knows_of, known, to) in [(4, 0, Some(2)), (4, 2, Some(2)), (4, 3, None), (5, 0, None)] {
+        let mut follower = Harness::given(5, led_by(2, 4));
+        if known > 0 {
+            follower.pushed_watermark(known);
+            follower.event(Event::WriteFailed(Offset::new(5)));
+        }
+        if knows_of > 4 {
+            follower
+                .event(Event::Assigned(Assignment { partition_epoch: PartitionEpoch::new(9), ..led_by(3, knows_of) }));
+        }
+        follower.effects.clear();
+        follower.answered(7, Verdict::TruncateTo { epoch: LeaderEpoch::new(1), end: Offset::new(2) });
+        let cut = |effect: &Effect| if let Effect::Truncate(to) = effect { Some(to.get()) } else { None };
+        assert_eq!(follower.effects.iter().find_map(cut), to, "{knows_of} {known}");
+    }
+}
+
+/// Elected uncleanly, but it does not know yet: its leader of before has removed what it lacks, so that it starts over. It
+/// leads only when that is durable, and from there on; whoever has something from before the election starts over too.
+#[test]
+fn who_starts_over_before_it_hears_of_its_election_leads_from_there() {
+    let mut replica = Harness::given(5, led_by(2, 3));
+    replica.event(Event::Assigned(Assignment { partition_epoch: PartitionEpoch::new(9), ..led_by(2, 4) }));
+    replica.answered(7, Verdict::StartOver(Offset::new(8)));
+    assert!(replica.effects.contains(&Effect::StartOver(Offset::new(8))), "{:?}", replica.effects);
+    let mut elected = Assignment { partition_epoch: PartitionEpoch::new(10), ..led_by(1, 5) };
+    (elected.isr, elected.unclean) = (vec![id(1)], Some(LeaderEpoch::new(5)));
+    replica.event(Event::Assigned(elected));
+    assert!(!replica.replica.is_leader(), "the cut is not durable");
+    replica.starts_over(8);
+    assert_eq!(replica.replica.epoch_start(), Some(Offset::new(8)));
+    assert_eq!(replica.replica.high_watermark(), Offset::new(8));
+    replica.verdicts();
+    replica.opens_in(LeaderEpoch::new(5), 2, 8, 9);
+    assert_eq!(replica.verdicts(), [Verdict::StartOver(Offset::new(8))]);
+}
+
 /// R12: metadata from before this run was registered may not know that an earlier run had joined; what the log holds
 /// could be counted on by a later version.
 #[test]

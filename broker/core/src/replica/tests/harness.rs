@@ -148,6 +148,12 @@ impl Harness {
         self.log.start = start;
     }
 
+    /// Its log is dropped, durably, and begins there.
+    pub(super) fn starts_over(&mut self, at: usize) {
+        self.log = Epochs::of(&vec![1; at]).from(at);
+        self.event(Event::Truncated(offset(at)));
+    }
+
     #[expect(clippy::disallowed_methods, reason = "an Instant can only be had from the clock; its value is arbitrary")]
     fn idle(records: usize, replicas: &[i32]) -> Self {
         let now = Instant::now();
@@ -213,10 +219,15 @@ impl Harness {
 
     /// As [`Self::opens_only`], with a log that keeps what lies from `start` on.
     pub(super) fn opens_kept(&mut self, from: i32, start: usize, end: usize) {
+        self.opens_in(EPOCH, from, start, end);
+    }
+
+    /// As [`Self::opens_kept`], in another epoch.
+    pub(super) fn opens_in(&mut self, epoch: LeaderEpoch, from: i32, start: usize, end: usize) {
         let last_epoch = (end > start).then_some(LeaderEpoch::new(1));
         let session = SessionNumber(1);
         let (start, end) = (offset(start), offset(end));
-        let open = Open { epoch: EPOCH, incarnation: RUN, session, start, last_epoch, end };
+        let open = Open { epoch, incarnation: RUN, session, start, last_epoch, end };
         self.event(Event::Received { from: id(from), message: Message::Open(open) });
     }
 

@@ -6,6 +6,7 @@ use std::io::{IsTerminal, stderr};
 use std::sync::{Arc, OnceLock};
 
 use ottla_core::config::broker;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -14,6 +15,12 @@ use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 use crate::metadata::MetadataCell;
 
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+/// What was asked for last.
+static LEVEL: Mutex<String> = Mutex::new(String::new());
+
+/// The client of Kubernetes says of every request that it failed, with a trace of it: hundreds of lines while there is no
+/// API server. Whoever makes a request says so in one. A filter that names it has it back.
+const KUBERNETES: &str = "kube_client";
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +59,7 @@ pub fn start(format: Format, level: &str) -> Result<(), LevelError> {
     };
     if started.is_ok() {
         let _only_here = FILTER.set(handle);
+        level.clone_into(&mut LEVEL.lock());
     }
     Ok(())
 }
@@ -63,7 +71,9 @@ pub fn start(format: Format, level: &str) -> Result<(), LevelError> {
 pub fn set_level(level: &str) -> Result<(), LevelError> {
     let filter = parse(level)?;
     let Some(handle) = FILTER.get() else { return Ok(()) };
-    handle.reload(filter).map_err(|error| LevelError { level: level.to_owned(), problem: error.to_string() })
+    handle.reload(filter).map_err(|error| LevelError { level: level.to_owned(), problem: error.to_string() })?;
+    level.clone_into(&mut LEVEL.lock());
+    Ok(())
 }
 
 /// Has the log follow `ottla.log.level` as it is changed at run time, until the broker stops. The level of the start
@@ -91,8 +101,7 @@ pub async fn follow(metadata: Arc<MetadataCell>, shutdown: CancellationToken) {
 
 /// What is logged now.
 pub fn level() -> String {
-    let shown = FILTER.get().and_then(|handle| handle.with_current(ToString::to_string).ok());
-    shown.unwrap_or_default()
+    LEVEL.lock().clone()
 }
 
 fn parse(level: &str) -> Result<EnvFilter, LevelError> {
@@ -102,5 +111,10 @@ fn parse(level: &str) -> Result<EnvFilter, LevelError> {
     if level.is_empty() || plain && !known.contains(&level.to_ascii_lowercase().as_str()) {
         return Err(problem("not a level".to_owned()));
     }
-    EnvFilter::try_new(level).map_err(|error| problem(error.to_string()))
+    let filter = EnvFilter::try_new(level).map_err(|error| problem(error.to_string()))?;
+    if level.contains(KUBERNETES) {
+        return Ok(filter);
+    }
+    let quiet = format!("{KUBERNETES}=off").parse();
+    Ok(filter.add_directive(quiet.expect("a directive")))
 }

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_coordination::{Coordination, Embedded, Holder, Unavailable};
+use ottla_coordination::{Coordination, Embedded, Holder, Unavailable, birth};
 use ottla_core::config::BrokerConfig;
 use ottla_core::controller::error::{RegisterError, Standing};
 use ottla_core::controller::{
@@ -53,7 +53,7 @@ pub use ledger::Site;
 pub use link::GRPC;
 pub use operations::Operations;
 pub use people::{Refusal, WAIT_MAX, wait_of};
-pub use remote::{Initialized, Remote, cluster_of, initialize};
+pub use remote::{Initialized, Remote, initialize};
 pub use service::Shared;
 
 use io::{Io, Tools};
@@ -501,7 +501,7 @@ fn init(
     if let Some(name) = created_elsewhere {
         return Err(StartError::NotInitialized(name));
     }
-    shell::create_documents(coordination, &document::initial(cluster)).map_err(StartError::Init)
+    birth::create_documents(coordination, &document::initial(cluster)).map_err(StartError::Init)
 }
 
 /// Runs what may block on disk where it may.

@@ -1,9 +1,10 @@
 //! Leases and small versioned documents: what brokers agree through.
 //!
 //! Owns the trait, its conformance suite and its implementations: `embedded` on an ordered table, for one machine;
-//! `kubernetes`, for clusters; and `simulated`, which is as hostile as a network allows. What the documents mean is not
-//! known here.
+//! `kubernetes`, for clusters; and `simulated`, which is as hostile as a network allows. What the documents mean is known
+//! to `birth` only, which makes the first ones.
 
+pub mod birth;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod embedded;

@@ -314,20 +314,3 @@ impl Shell {
 fn first_view(epoch: ControllerEpoch) -> u64 {
     u64::try_from(epoch.get()).unwrap_or(0) << 32
 }
-
-/// Creates the documents of a new cluster, all of them in one write. Those that exist stay as they are.
-///
-/// # Errors
-/// Why they could not be created.
-pub(super) fn create_documents(coordination: &dyn Coordination, documents: &[Document]) -> Result<(), String> {
-    let put = |document: &Document| Put {
-        name: document.id().to_string(),
-        content: ottla_rpc::encode(document),
-        expected: Expected::Absent,
-    };
-    let results = coordination.put(documents.iter().map(put).collect());
-    results.into_iter().try_for_each(|result| match result {
-        Ok(_) | Err(PutError::Conflict) => Ok(()),
-        Err(PutError::NotDone(reason) | PutError::Unknown(reason)) => Err(reason),
-    })
-}

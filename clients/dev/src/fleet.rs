@@ -10,10 +10,10 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use futures::future::{join_all, try_join_all};
 use ottla_broker::config::Config;
-use ottla_broker::controller::cluster_of;
 use ottla_broker::data::open_shared;
 use ottla_broker::node::{Node, Running, StartError};
 use ottla_coordination::Coordination;
+use ottla_coordination::birth::cluster_of;
 use ottla_core::metadata::ExplicitConfig;
 use ottla_core::types::ClusterId;
 

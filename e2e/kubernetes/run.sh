@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Coordination, and a broker that keeps its metadata there, against a real kube-apiserver with a real etcd.
+# Coordination, the operator, and a broker that keeps its metadata there, against a real kube-apiserver with a real etcd.
 # Both are built from their Go modules once, and run in a directory of their own for as long as this takes.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,4 +11,5 @@ cd "$here/../.."
 rocksdb_env="$(broker/state/build-rocksdb.sh)"
 eval "$rocksdb_env"
 cargo test --locked -p ottla-coordination --features api-server-tests --test kubernetes
+cargo test --locked -p ottla-operator --features api-server-tests --test api_server
 cargo test --locked -p ottla-broker --features api-server-tests --test kubernetes --test recover

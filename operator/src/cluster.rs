@@ -1,0 +1,24 @@
+//! The controller of Clusters: what should be, what is, what to do next, and what to say about it.
+//!
+//! Decisions are pure (`check`, `desired`, `plan`, `health`, `status`); only `observe`, `apply`, `reconcile` and `watch`
+//! await. Must never write a user's `spec`, labels or annotations, finalizers excepted.
+
+pub mod apply;
+pub mod check;
+pub mod child;
+pub mod depart;
+pub mod desired;
+pub mod documents;
+#[cfg(test)]
+mod fixture;
+pub mod health;
+pub mod kind;
+pub mod names;
+pub mod observe;
+pub mod observed;
+pub mod plan;
+pub mod reason;
+pub mod reconcile;
+pub mod safety;
+pub mod status;
+pub mod watch;

@@ -1,0 +1,185 @@
+//! What a Cluster should be made of: every child, from `spec` and a few facts.
+//!
+//! Owns which brokers there are, and the composition; each kind of child has a file of its own. Pure: no IO, no clock, no
+//! randomness. Must never give an id of an earlier broker to a new one, nor leave out a broker that may hold a record.
+
+use std::collections::BTreeMap;
+
+use ottla_crds::Cluster;
+use ottla_crds::cluster::{Listener, ListenerType, Pool, UpdatePolicy};
+
+use super::check::check;
+use super::child::{Child, Owner};
+use super::names;
+use super::observed::Facts;
+use super::reason::{Reason, Refusal};
+
+mod access;
+mod config;
+mod network;
+mod pod;
+mod storage;
+
+pub use config::bootstrap_servers;
+
+#[cfg(test)]
+mod tests;
+
+/// What the operator was started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The brokers' image, without its tag.
+    pub image: String,
+    /// The version that a new Cluster runs when it does not say.
+    pub version: String,
+}
+
+/// A broker that should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its id.
+    pub id: i32,
+    /// Its pool.
+    pub pool: String,
+    /// Its Pod.
+    pub pod: String,
+    /// Its volume's claim.
+    pub claim: String,
+    /// It is to leave, and still holds replicas.
+    pub leaves: bool,
+}
+
+/// What should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// Whose it is.
+    pub owner: Owner,
+    /// Every child, in the order in which they are created.
+    pub children: Vec<Child>,
+    /// Every broker, by id.
+    pub brokers: BTreeMap<i32, Seat>,
+    /// Brokers that leave and whose pool is not declared any more: what they have stays as it is.
+    pub kept: Vec<i32>,
+    /// Brokers that leave and are proven to hold nothing.
+    pub dismissed: Vec<i32>,
+    /// The image that brokers should run.
+    pub image: String,
+    /// When brokers may be restarted.
+    pub policy: UpdatePolicy,
+}
+
+/// Everything that `cluster` should be made of.
+///
+/// # Errors
+/// The [`Refusal`] that a person has to do something about.
+pub fn desired(cluster: &Cluster, facts: &Facts, settings: &Settings) -> Result<Desired, Refusal> {
+    check(cluster)?;
+    let owner = owner(cluster);
+    let image = match (&cluster.spec.version, &facts.image) {
+        (Some(version), _) => format!("{}:{version}", settings.image),
+        (None, Some(running)) => running.clone(),
+        (None, None) => format!("{}:{}", settings.image, settings.version),
+    };
+    let listeners = listeners(cluster);
+    let seating = Seating::of(cluster, facts);
+    let mut children = access::children(&owner, facts);
+    let broker_config = config::brokers(&owner, cluster, &listeners);
+    let config_name = broker_config.name.clone();
+    children.push(broker_config);
+    children.push(config::clients(&owner, &listeners));
+    children.extend(network::children(&owner, cluster, &listeners));
+    children.push(storage::disruption_budget(&owner, facts.steady));
+    for (pool, seat) in seating.seats(cluster) {
+        children.push(storage::claim(&owner, cluster, pool, seat));
+        let recipe =
+            pod::Recipe { owner: &owner, cluster, pool, listeners: &listeners, image: &image, config: &config_name };
+        children.push(recipe.pod(seat));
+    }
+    for seat in seating.brokers.values() {
+        if let Some(found) = facts.volumes.get(&seat.id).filter(|found| **found != seat.claim) {
+            let message = format!(
+                "spec.pools[{}].storage.volumes: broker {} keeps its records in {found}; a volume cannot get another name: give it \
+                 its name back, or add a pool",
+                seat.pool, seat.id
+            );
+            return Err(Refusal::new(Reason::VolumeImmutable, message));
+        }
+    }
+    children.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    let Seating { brokers, kept, dismissed } = seating;
+    Ok(Desired { owner, children, brokers, kept, dismissed, image, policy: cluster.spec.updates.policy })
+}
+
+/// Who the children of `cluster` belong to.
+pub fn owner(cluster: &Cluster) -> Owner {
+    let metadata = &cluster.metadata;
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    Owner { name: text(&metadata.name), namespace: text(&metadata.namespace), uid: text(&metadata.uid) }
+}
+
+/// The declared listeners, or the one that there is without any.
+pub fn listeners(cluster: &Cluster) -> Vec<Listener> {
+    if !cluster.spec.listeners.is_empty() {
+        return cluster.spec.listeners.clone();
+    }
+    vec![Listener {
+        name: "internal".to_owned(),
+        port: names::DEFAULT_PORT,
+        kind: ListenerType::Internal,
+        tls: None,
+        authentication: Vec::new(),
+        bootstrap: None,
+        broker_template: None,
+        insecure: false,
+    }]
+}
+
+/// Who sits where.
+struct Seating {
+    brokers: BTreeMap<i32, Seat>,
+    kept: Vec<i32>,
+    dismissed: Vec<i32>,
+}
+
+impl Seating {
+    fn of(cluster: &Cluster, facts: &Facts) -> Self {
+        let mut seating = Self { brokers: BTreeMap::new(), kept: Vec::new(), dismissed: Vec::new() };
+        let name = cluster.metadata.name.as_deref().unwrap_or_default();
+        // Unknown is not empty.
+        let is_empty = |id: i32| facts.held.as_ref().is_some_and(|held| held.get(&id).is_none_or(|count| *count == 0));
+        let mut next_id = facts.next_id;
+        for pool in &cluster.spec.pools {
+            let replicas = usize::try_from(pool.replicas).unwrap_or(0);
+            let present: Vec<i32> = facts.seats.get(&pool.name).into_iter().flatten().copied().collect();
+            for (position, id) in present.iter().enumerate() {
+                let leaves = position >= replicas;
+                if leaves && is_empty(*id) {
+                    seating.dismissed.push(*id);
+                } else {
+                    seating.sit(name, pool, *id, leaves);
+                }
+            }
+            for _ in present.len()..replicas {
+                seating.sit(name, pool, next_id, false);
+                next_id += 1;
+            }
+        }
+        let declared = |pool: &String| cluster.spec.pools.iter().any(|known| known.name == *pool);
+        for id in facts.seats.iter().filter(|(pool, _)| !declared(pool)).flat_map(|(_, ids)| ids) {
+            if is_empty(*id) { seating.dismissed.push(*id) } else { seating.kept.push(*id) }
+        }
+        seating
+    }
+
+    fn sit(&mut self, cluster: &str, pool: &Pool, id: i32, leaves: bool) {
+        let pod = names::pod(cluster, &pool.name, id);
+        let volume = pool.storage.volumes.first().map_or("data", |volume| volume.name.as_str());
+        let claim = names::claim(volume, &pod);
+        self.brokers.insert(id, Seat { id, pool: pool.name.clone(), pod, claim, leaves });
+    }
+
+    fn seats<'a>(&'a self, cluster: &'a Cluster) -> impl Iterator<Item = (&'a Pool, &'a Seat)> {
+        let pool = |seat: &Seat| cluster.spec.pools.iter().find(|pool| pool.name == seat.pool);
+        self.brokers.values().filter_map(move |seat| Some((pool(seat)?, seat)))
+    }
+}

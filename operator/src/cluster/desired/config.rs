@@ -1,0 +1,103 @@
+//! Configuration of brokers, and of clients.
+//!
+//! Owns the properties that every broker of a cluster shares; what differs from broker to broker its Pod says. A ConfigMap
+//! of brokers is named after its content and never changes: a Pod that starts again runs what it was made for, whatever
+//! was declared meanwhile.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use ottla_crds::Cluster;
+use ottla_crds::cluster::{Listener, ListenerType};
+use serde_json::{Map, Value, json};
+
+use super::super::child::{Child, Owner, checksum};
+use super::super::kind::Kind;
+use super::super::names;
+
+/// Where a Pod finds its properties.
+pub(super) const FILE: &str = "broker.properties";
+/// Where its volume is mounted. Records lie in a folder below, beside what the file system keeps there for itself.
+pub(super) const VOLUME: &str = "/var/lib/ottla";
+
+/// How a listener is called in a broker's properties.
+pub(super) fn listener_name(listener: &Listener) -> String {
+    listener.name.to_ascii_uppercase()
+}
+
+/// The shared properties of `cluster`'s brokers.
+pub(super) fn brokers(owner: &Owner, cluster: &Cluster, listeners: &[Listener]) -> Child {
+    let joined = |one: &dyn Fn(&Listener) -> String| listeners.iter().map(one).collect::<Vec<_>>().join(",");
+    let mut keys: BTreeMap<String, String> =
+        cluster.spec.config.iter().map(|(key, value)| (key.clone(), value.to_string())).collect();
+    let ours = [
+        ("listeners", joined(&|one| format!("{}://:{}", listener_name(one), one.port))),
+        ("listener.security.protocol.map", joined(&|one| format!("{}:PLAINTEXT", listener_name(one)))),
+        ("log.dirs", format!("{VOLUME}/data")),
+        ("ottla.grpc.listener", format!(":{}", names::GRPC_PORT)),
+        ("ottla.http.listener", format!(":{}", names::HTTP_PORT)),
+        ("ottla.kubernetes.cluster", owner.name.clone()),
+        ("ottla.kubernetes.namespace", owner.namespace.clone()),
+        ("ottla.log.format", "json".to_owned()),
+    ];
+    keys.extend(ours.map(|(key, value)| (key.to_owned(), value)));
+    let mut text = String::new();
+    for (key, value) in &keys {
+        let _ = writeln!(text, "{key}={}", escaped(value));
+    }
+    let sum = checksum(&json!(text));
+    owner.child(Kind::ConfigMap, format!("{}-broker-{sum}", owner.name), json!({"data": {FILE: text}}))
+}
+
+/// A value as a properties file takes it.
+fn escaped(value: &str) -> String {
+    let mut text = String::new();
+    for symbol in value.chars() {
+        match symbol {
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            ' ' if text.is_empty() => text.push_str("\\u0020"),
+            other => text.push(other),
+        }
+    }
+    if text.ends_with(' ') {
+        text.pop();
+        text.push_str("\\u0020");
+    }
+    text
+}
+
+/// Where clients of a listener begin.
+pub fn bootstrap_servers(owner: &Owner, listener: &Listener) -> String {
+    format!("{}.{}.svc:{}", names::bootstrap(&owner.name), owner.namespace, listener.port)
+}
+
+/// What clients mount: per listener its bootstrap servers and a properties file, the first one's also without its name.
+pub(super) fn clients(owner: &Owner, listeners: &[Listener]) -> Child {
+    let mut data = Map::new();
+    let internal = listeners.iter().filter(|listener| listener.kind == ListenerType::Internal);
+    for listener in internal {
+        let servers = bootstrap_servers(owner, listener);
+        let properties = format!("bootstrap.servers={servers}\nsecurity.protocol=PLAINTEXT\n");
+        for prefix in [format!("{}.", listener.name), String::new()] {
+            let mut offer = |key: &str, value: &str| {
+                data.entry(format!("{prefix}{key}")).or_insert_with(|| Value::from(value));
+            };
+            offer("bootstrap.servers", &servers);
+            offer("client.properties", &properties);
+        }
+    }
+    owner.child(Kind::ConfigMap, names::client(&owner.name), json!({"data": data}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_survive_a_properties_file() {
+        assert_eq!(escaped("a=b:c"), "a=b:c");
+        assert_eq!(escaped(" a\\b\n "), "\\u0020a\\\\b\\n\\u0020");
+    }
+}

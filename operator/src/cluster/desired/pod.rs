@@ -1,0 +1,188 @@
+//! The Pod of a broker.
+//!
+//! Owns what it runs, as whom, where, and two checksums: one of everything it was made from, one of the part that the
+//! Cluster's owner declared. A Pod whose first differs from what is wanted is outdated; only a difference of the second
+//! may restart a broker by itself: a new operator restarts nothing.
+
+use ottla_crds::Cluster;
+use ottla_crds::cluster::{Listener, Pool};
+use serde_json::{Value, json};
+
+use super::super::child::{Child, Owner, checksum, merge};
+use super::super::kind::Kind;
+use super::super::names;
+use super::access::account;
+use super::config::{FILE, VOLUME, listener_name};
+use super::{Seat, storage};
+
+/// How long a broker may take to hand over what it leads and to bring everything to disk.
+const GRACE_SECONDS: i32 = 90;
+/// How often a start is looked at, and how many times before it is given up: half an hour of recovery.
+const START_PERIOD_SECONDS: i32 = 2;
+const START_FAILURES_MAX: i32 = 900;
+/// The user and group that brokers run as.
+const USER: i64 = 65532;
+
+/// What Pods are made from.
+pub(super) struct Recipe<'a> {
+    pub(super) owner: &'a Owner,
+    pub(super) cluster: &'a Cluster,
+    pub(super) pool: &'a Pool,
+    pub(super) listeners: &'a [Listener],
+    pub(super) image: &'a str,
+    pub(super) config: &'a str,
+}
+
+impl Recipe<'_> {
+    /// The Pod of the broker of that seat.
+    pub(super) fn pod(&self, seat: &Seat) -> Child {
+        let template = self.pool.template.clone().unwrap_or_default();
+        let mut labels: serde_json::Map<String, Value> =
+            template.labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+        labels.extend(storage::labels(seat));
+        // A person's labels never replace those that Services select by.
+        labels.extend(self.owner.labels());
+        let body = json!({"metadata": {"annotations": template.annotations}, "spec": self.spec(seat)});
+        let mut pod = self.owner.labelled(Kind::Pod, seat.pod.clone(), labels, body);
+        let revision = checksum(&pod.manifest);
+        let mut stamps = json!({names::REVISION: revision, names::DECLARED: self.declared()});
+        if let Some(restart) = self.restart() {
+            stamps[names::RESTART] = json!(restart);
+        }
+        merge(&mut pod.manifest, json!({"metadata": {"annotations": stamps}}));
+        pod
+    }
+
+    fn restart(&self) -> Option<&String> {
+        self.cluster.metadata.annotations.as_ref()?.get(names::RESTART)
+    }
+
+    /// The checksum of what a person has declared about this broker. A size is not part of it: volumes grow under brokers
+    /// that run.
+    fn declared(&self) -> String {
+        let spec = &self.cluster.spec;
+        checksum(&json!({
+            "version": spec.version,
+            "rack": self.pool.rack,
+            "resources": self.pool.resources,
+            "template": self.pool.template,
+            "listeners": spec.listeners,
+            "config": spec.config,
+            "restart": self.restart(),
+        }))
+    }
+
+    fn spec(&self, seat: &Seat) -> Value {
+        let template = self.pool.template.clone().unwrap_or_default();
+        let mut security = json!({
+            "runAsNonRoot": true,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        });
+        merge(&mut security, template.security_context.map_or(json!({}), |context| json!(context)));
+        let mut spec = json!({
+            "serviceAccountName": account(&self.owner.name),
+            "automountServiceAccountToken": true,
+            "enableServiceLinks": false,
+            "hostname": seat.pod,
+            "subdomain": names::brokers(&self.owner.name),
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "securityContext": security,
+            "affinity": self.affinity(),
+            "topologySpreadConstraints": [self.spread("topology.kubernetes.io/zone"), self.spread("kubernetes.io/hostname")],
+            "containers": [self.container(seat)],
+            "volumes": [
+                {"name": "config", "configMap": {"name": self.config}},
+                {"name": "data", "persistentVolumeClaim": {"claimName": seat.claim}},
+            ],
+        });
+        if !template.tolerations.is_empty() {
+            spec["tolerations"] = json!(template.tolerations);
+        }
+        if let Some(class) = template.priority_class_name {
+            spec["priorityClassName"] = json!(class);
+        }
+        spec
+    }
+
+    fn spread(&self, key: &str) -> Value {
+        json!({
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": self.owner.selector()},
+        })
+    }
+
+    /// Apart from each other where there is room, unless the pool's owner says it otherwise.
+    fn affinity(&self) -> Value {
+        let declared = self.pool.template.as_ref().and_then(|template| template.affinity.as_ref());
+        let mut affinity = declared.map_or(json!({}), |affinity| json!(affinity));
+        if affinity["podAntiAffinity"].is_null() {
+            let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": self.owner.selector()}});
+            affinity["podAntiAffinity"] =
+                json!({"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]});
+        }
+        affinity
+    }
+
+    fn container(&self, seat: &Seat) -> Value {
+        let http = |path: &str| json!({"httpGet": {"path": path, "port": names::HTTP_PORT}, "periodSeconds": 5});
+        let mut startup = http("/livez");
+        merge(&mut startup, json!({"periodSeconds": START_PERIOD_SECONDS, "failureThreshold": START_FAILURES_MAX}));
+        let mut readiness = http("/readyz");
+        merge(&mut readiness, json!({"periodSeconds": START_PERIOD_SECONDS}));
+        let mut liveness = http("/livez");
+        merge(&mut liveness, json!({"failureThreshold": 6, "timeoutSeconds": 5}));
+        let mut ports: Vec<Value> =
+            self.listeners.iter().map(|one| json!({"name": one.name, "containerPort": one.port})).collect();
+        ports.push(json!({"name": "ottla-grpc", "containerPort": names::GRPC_PORT}));
+        ports.push(json!({"name": "ottla-http", "containerPort": names::HTTP_PORT}));
+        let mut container = json!({
+            "name": "broker",
+            "image": self.image,
+            "args": ["--config", format!("/etc/ottla/{FILE}")],
+            "env": self.environment(seat),
+            "ports": ports,
+            "startupProbe": startup,
+            "readinessProbe": readiness,
+            "livenessProbe": liveness,
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "volumeMounts": [
+                {"name": "config", "mountPath": "/etc/ottla", "readOnly": true},
+                {"name": "data", "mountPath": VOLUME},
+            ],
+        });
+        if let Some(resources) = &self.pool.resources {
+            container["resources"] = json!(resources);
+        }
+        container
+    }
+
+    /// What differs from broker to broker.
+    fn environment(&self, seat: &Seat) -> Value {
+        let (owner, pod) = (self.owner, &seat.pod);
+        let host = format!("{pod}.{}.{}.svc", names::brokers(&owner.name), owner.namespace);
+        let advertised: Vec<String> =
+            self.listeners.iter().map(|one| format!("{}://{host}:{}", listener_name(one), one.port)).collect();
+        let mut variables = vec![
+            json!({"name": "OTTLA_NODE_ID", "value": seat.id.to_string()}),
+            json!({"name": "OTTLA_ADVERTISED_LISTENERS", "value": advertised.join(",")}),
+            json!({"name": "OTTLA_GRPC_ADVERTISED", "value": format!("{host}:{}", names::GRPC_PORT)}),
+        ];
+        if let Some(label) = &self.pool.rack {
+            // Kubernetes copies this label of the node onto the Pod when it binds it; where it does not (before 1.35), the rack
+            // is empty, which is none.
+            let path = format!("metadata.labels['{label}']");
+            variables.push(json!({"name": "OTTLA_BROKER_RACK", "valueFrom": {"fieldRef": {"fieldPath": path}}}));
+        }
+        json!(variables)
+    }
+}

@@ -1,0 +1,48 @@
+//! Disks, and how many brokers a drain may take from them at a time.
+//!
+//! Owns the volume claims and the PodDisruptionBudget. A claim has an owner only if it is to go with the Cluster: what
+//! has one is deleted by Kubernetes, at once if somebody asks for the Cluster's deletion in the foreground.
+
+use ottla_crds::Cluster;
+use ottla_crds::cluster::{OnDelete, Pool};
+use serde_json::{Map, Value, json};
+
+use super::super::child::{Child, Owner};
+use super::super::kind::Kind;
+use super::super::names;
+use super::Seat;
+
+/// Labels of what belongs to one broker.
+pub(super) fn labels(seat: &Seat) -> Map<String, Value> {
+    let labels = [(names::POOL_LABEL, seat.pool.clone()), (names::BROKER_LABEL, seat.id.to_string())];
+    labels.into_iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect()
+}
+
+/// The claim of a broker's volume.
+pub(super) fn claim(owner: &Owner, cluster: &Cluster, pool: &Pool, seat: &Seat) -> Child {
+    let volume = pool.storage.volumes.first();
+    let size = volume.map_or("1Gi", |volume| volume.size.as_str());
+    let mut spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}});
+    if let Some(class) = volume.and_then(|volume| volume.class.as_ref()) {
+        spec["storageClassName"] = json!(class);
+    }
+    let body = json!({"spec": spec});
+    let (kind, name) = (Kind::PersistentVolumeClaim, seat.claim.clone());
+    match cluster.spec.volumes.on_delete {
+        OnDelete::Delete => owner.labelled(kind, name, labels(seat), body),
+        OnDelete::Retain => {
+            let manifest = owner.orphan(kind, &name, labels(seat), body);
+            Child { kind, name, manifest }
+        }
+    }
+}
+
+/// One broker at a time while every replica is in sync, none while some are not. One that serves nothing may always go.
+pub(super) fn disruption_budget(owner: &Owner, steady: bool) -> Child {
+    let spec = json!({
+        "maxUnavailable": i32::from(steady),
+        "selector": {"matchLabels": owner.selector()},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+    });
+    owner.child(Kind::PodDisruptionBudget, format!("{}-brokers", owner.name), json!({"spec": spec}))
+}

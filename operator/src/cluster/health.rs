@@ -1,0 +1,94 @@
+//! How a cluster's brokers are, by their Pods.
+//!
+//! Owns what keeps a Pod from serving, in a word and a sentence with the way out. Pure: the time is an argument. Must
+//! never call a cluster broken because one of its brokers is being restarted.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::child::Seen;
+use super::desired::{Desired, Seat};
+use super::kind::Kind;
+use super::observed::Observed;
+use super::plan::is_ready;
+use super::reason::{Reason, Refusal};
+
+/// For how long a Pod may be new.
+const YOUNG: SignedDuration = SignedDuration::from_mins(5);
+
+/// How the brokers are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// How many there should be.
+    pub total: usize,
+    /// How many serve.
+    pub serving: usize,
+    /// Exactly one does not, and that is because it is being restarted.
+    pub restarting: bool,
+    /// What keeps one of them from serving.
+    pub worst: Option<(Reason, String)>,
+    /// What a person has to do something about.
+    pub refusals: Vec<Refusal>,
+}
+
+/// Looks at every broker that should be.
+pub fn judge(desired: Option<&Desired>, observed: &Observed, now: Timestamp) -> Health {
+    let Some(desired) = desired else { return Health::default() };
+    let mut health = Health { total: desired.brokers.len(), ..Health::default() };
+    let mut down: Vec<&Seat> = Vec::new();
+    for seat in desired.brokers.values() {
+        let pod = observed.get(Kind::Pod, &seat.pod);
+        if pod.is_some_and(is_ready) {
+            health.serving += 1;
+            continue;
+        }
+        down.push(seat);
+        let Some((reason, message)) = pod.and_then(|pod| trouble(&seat.pod, pod)) else { continue };
+        if matches!(reason, Reason::ImageUnavailable | Reason::BrokerCrashes) {
+            health.refusals.push(Refusal::new(reason, message.clone()));
+        }
+        health.worst.get_or_insert((reason, message));
+    }
+    let registered = |id: &i32| observed.documents.summary().is_some_and(|summary| summary.registered.contains(id));
+    if let [one] = down.as_slice() {
+        let pod = observed.get(Kind::Pod, &one.pod);
+        let new = pod.is_none_or(|pod| pod.is_going() || is_young(pod, now));
+        health.restarting = health.total > 1 && new && registered(&one.id) && health.refusals.is_empty();
+    }
+    health
+}
+
+fn is_young(pod: &Value, now: Timestamp) -> bool {
+    let born = pod["metadata"]["creationTimestamp"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    born.is_some_and(|born| now.duration_since(born) < YOUNG)
+}
+
+/// What is wrong with a Pod that does not serve, as far as its status says.
+fn trouble(name: &str, pod: &Value) -> Option<(Reason, String)> {
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    let unscheduled = conditions.into_iter().find(|one| one["type"] == "PodScheduled" && one["status"] == "False");
+    if let Some(condition) = unscheduled {
+        let why = condition["message"].as_str().unwrap_or("no node takes it");
+        return Some((Reason::PodUnschedulable, format!("Pod {name} has no node: {why}")));
+    }
+    let statuses = pod["status"]["containerStatuses"].as_array()?;
+    statuses.iter().find_map(|status| {
+        let waiting = &status["state"]["waiting"];
+        let image = status["image"].as_str().or_else(|| pod["spec"]["containers"][0]["image"].as_str()).unwrap_or_default();
+        match waiting["reason"].as_str()? {
+            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => {
+                let message = format!(
+                    "Pod {name} cannot have image {image}: declare a spec.version that exists, or start the operator with \
+                     another --broker-image"
+                );
+                Some((Reason::ImageUnavailable, message))
+            }
+            "CrashLoopBackOff" => {
+                let last = &status["lastState"]["terminated"];
+                let code = last["exitCode"].as_i64().map_or_else(String::new, |code| format!(" with exit code {code}"));
+                Some((Reason::BrokerCrashes, format!("Pod {name} ends again and again{code}: see `kubectl logs {name} --previous`")))
+            }
+            _ => None,
+        }
+    })
+}

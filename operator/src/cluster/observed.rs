@@ -1,0 +1,106 @@
+//! A cluster as it is: its objects and its metadata, as the API server showed them.
+//!
+//! Owns the view that decisions are made on, and the facts that follow from it. Pure. Nothing of it outlives a reconcile:
+//! half-done work is found again by looking.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::child::Seen;
+use super::documents::Documents;
+use super::kind::Kind;
+use super::names;
+
+/// What was seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// Every object with the cluster's label, and every object of a child's name, whoever owns it.
+    pub objects: BTreeMap<(Kind, String), Value>,
+    /// The cluster's metadata.
+    pub documents: Documents,
+    /// What brokers say of being stopped; who is not in it has not been asked or has not answered.
+    pub can_stop: BTreeMap<i32, CanStop>,
+}
+
+/// Whether a broker may be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CanStop {
+    /// Nothing would be lost or unavailable.
+    Yes,
+    /// Something would.
+    No,
+}
+
+impl Observed {
+    /// An object.
+    pub fn get(&self, kind: Kind, name: &str) -> Option<&Value> {
+        self.objects.get(&(kind, name.to_owned()))
+    }
+
+    /// Every object of a kind.
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = (&str, &Value)> {
+        self.objects
+            .iter()
+            .filter(move |((found, _), _)| *found == kind)
+            .map(|((_, name), value)| (name.as_str(), value))
+    }
+
+    /// What follows from it for what should be.
+    pub fn facts(&self, cluster: &str) -> Facts {
+        let ours = |object: &&Value| object.label(names::CLUSTER_LABEL) == Some(cluster);
+        let mut seats: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
+        let mut volumes = BTreeMap::new();
+        for kind in [Kind::PersistentVolumeClaim, Kind::Pod] {
+            for (name, object) in self.of(kind).filter(|(_, object)| ours(object)) {
+                let (Some(pool), Some(id)) = (object.label(names::POOL_LABEL), object.broker()) else { continue };
+                seats.entry(pool.to_owned()).or_default().insert(id);
+                if kind == Kind::PersistentVolumeClaim {
+                    volumes.insert(id, name.to_owned());
+                }
+            }
+        }
+        let summary = self.documents.summary();
+        let known = summary.into_iter().flat_map(|summary| summary.registered.iter().chain(&summary.retired));
+        let highest = known.chain(seats.values().flatten()).max().copied();
+        Facts {
+            next_id: highest.map_or(0, |id| id + 1),
+            seats,
+            volumes,
+            image: self.image(),
+            shard_count: summary.map(|summary| summary.shard_count),
+            held: summary.map(|summary| summary.held.clone()),
+            steady: summary.is_some_and(|summary| summary.under_replicated == 0 && summary.offline == 0),
+        }
+    }
+
+    /// The image of most of the brokers' Pods, the greater one of two as frequent.
+    fn image(&self) -> Option<String> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, pod) in self.of(Kind::Pod).filter(|(_, pod)| pod.broker().is_some()) {
+            if let Some(image) = pod["spec"]["containers"][0]["image"].as_str() {
+                *counts.entry(image).or_default() += 1;
+            }
+        }
+        counts.into_iter().max_by_key(|(image, count)| (*count, *image)).map(|(image, _)| image.to_owned())
+    }
+}
+
+/// What `desired` needs to know beyond `spec`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Which brokers each pool has, by their Pods and volumes.
+    pub seats: BTreeMap<String, BTreeSet<i32>>,
+    /// The claim that holds each broker's records.
+    pub volumes: BTreeMap<i32, String>,
+    /// The first id that no broker ever had.
+    pub next_id: i32,
+    /// The image that runs.
+    pub image: Option<String>,
+    /// How many topic shards the metadata has; `None` when it is not whole.
+    pub shard_count: Option<u32>,
+    /// How many partitions each broker holds; `None` when the metadata is not whole.
+    pub held: Option<BTreeMap<i32, u64>>,
+    /// Every partition has a leader and all its in-sync replicas.
+    pub steady: bool,
+}

@@ -1,0 +1,330 @@
+//! What to do next, from what should be and what is.
+//!
+//! Owns the order: what brokers need before brokers, metadata before disks, disks before Pods. Pure: no IO, no clock.
+//! Nothing is remembered from one plan to the next; whatever was half done is found by looking. Must never delete a disk
+//! of a broker that is not proven empty, nor make metadata up for a cluster that had some.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::child::{Child, Seen};
+use super::desired::Desired;
+use super::documents::Documents;
+use super::kind::Kind;
+use super::names;
+use super::observed::Observed;
+use super::reason::{Reason, Refusal};
+use compare::{compare_amounts, covers};
+
+mod compare;
+mod roll;
+mod sweep;
+
+pub use roll::{is_current, is_ready};
+
+#[cfg(test)]
+mod tests;
+
+/// Why a step is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is not there.
+    Missing,
+    /// It is not what is declared any more.
+    Changed,
+    /// Somebody has changed it.
+    Edited,
+    /// Nothing wants it any more.
+    Orphaned,
+    /// It belongs to an earlier Cluster of the same name.
+    Predecessor,
+    /// Its process has ended for good.
+    Ended,
+    /// It is outdated and does not run.
+    Idle,
+    /// It is outdated, and its broker may stop.
+    Outdated,
+    /// Its broker has left.
+    Dismissed,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Create the documents of a new cluster.
+    CreateMetadata,
+    /// Create the shards that a controller may not create.
+    CreateShards,
+    /// Apply a child whole.
+    Apply {
+        /// What.
+        child: Child,
+        /// Why.
+        why: Why,
+    },
+    /// Put back labels, annotations and owner of a Pod, whose other fields cannot change.
+    Mend {
+        /// Its name.
+        pod: String,
+        /// What its metadata shall have.
+        metadata: Value,
+    },
+    /// Delete an object, if it still is this one.
+    Delete {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+        /// Why.
+        why: Why,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateMetadata => f.write_str("create metadata"),
+            Self::CreateShards => f.write_str("create shards"),
+            Self::Apply { child, why } => write!(f, "apply {} {}: {why:?}", child.kind.name(), child.name),
+            Self::Mend { pod, .. } => write!(f, "mend Pod {pod}"),
+            Self::Delete { kind, name, why, .. } => write!(f, "delete {} {name}: {why:?}", kind.name()),
+        }
+    }
+}
+
+/// What is being done, in the words of `status.operation`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Which.
+    pub kind: &'static str,
+    /// How far.
+    pub step: String,
+    /// What it is about.
+    pub reason: String,
+}
+
+/// Everything that follows from a look.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// What to do now, in order.
+    pub steps: Vec<Step>,
+    /// What a person has to do something about.
+    pub refusals: Vec<Refusal>,
+    /// Why brokers run something older than what is wanted, if nothing is being done about it.
+    pub pending: Option<Refusal>,
+    /// What is being done.
+    pub operation: Option<Operation>,
+    /// Something has been asked for and is not there yet.
+    pub waits: bool,
+}
+
+/// What to do about the difference between `desired` and `observed`.
+pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
+    let mut plan = Plan::default();
+    let brokers_later = |kind: Kind| matches!(kind, Kind::PersistentVolumeClaim | Kind::Pod);
+    for child in desired.children.iter().filter(|child| !brokers_later(child.kind)) {
+        plan.ensure(desired, observed, child);
+    }
+    if plan.metadata(desired, observed) {
+        for child in desired.children.iter().filter(|child| child.kind == Kind::PersistentVolumeClaim) {
+            plan.ensure_claim(desired, observed, child);
+        }
+        roll::plan(&mut plan, desired, observed);
+        plan.leaving(desired, observed);
+    }
+    sweep::plan(&mut plan, desired, observed);
+    plan
+}
+
+/// Whose an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    /// Of an earlier Cluster of the same name.
+    Predecessor,
+    Foreign,
+}
+
+fn whose(desired: &Desired, kind: Kind, object: &Value) -> Whose {
+    let owner = &desired.owner;
+    match object.owner() {
+        Some((uid, _)) if uid == owner.uid => Whose::Ours,
+        // A disk is taken over: its records are the cluster's, whichever object declares it.
+        Some((_, name)) if name == owner.name && kind == Kind::PersistentVolumeClaim => Whose::Ours,
+        Some((_, name)) if name == owner.name => Whose::Predecessor,
+        Some(_) => Whose::Foreign,
+        None => {
+            let others = object["metadata"]["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
+            let labelled = object.label(names::CLUSTER_LABEL) == Some(&owner.name);
+            // A person's own object may carry the label; only what was applied by us is ours without its owner.
+            let stays = matches!(kind, Kind::PersistentVolumeClaim | Kind::Lease);
+            let made = stays || object.annotation(names::APPLIED).or(object.annotation(names::REVISION)).is_some();
+            if !others && labelled && made { Whose::Ours } else { Whose::Foreign }
+        }
+    }
+}
+
+impl Plan {
+    fn refuse(&mut self, reason: Reason, message: String) {
+        self.refusals.push(Refusal::new(reason, message));
+    }
+
+    fn delete(&mut self, kind: Kind, name: &str, object: &Value, why: Why) {
+        if object.is_going() {
+            self.waits = true;
+        } else {
+            self.steps.push(Step::Delete { kind, name: name.to_owned(), uid: object.uid().to_owned(), why });
+        }
+    }
+
+    /// The object of `child`'s name, if there is one that may be compared with it. Has it created if there is none.
+    fn present<'a>(&mut self, desired: &Desired, observed: &'a Observed, child: &Child) -> Option<&'a Value> {
+        let (kind, name) = (child.kind, &child.name);
+        let Some(found) = observed.get(kind, name) else {
+            self.steps.push(Step::Apply { child: child.clone(), why: Why::Missing });
+            return None;
+        };
+        match whose(desired, kind, found) {
+            Whose::Foreign => {
+                let way_out = if kind == Kind::PersistentVolumeClaim {
+                    format!(
+                        "delete it, or label it {}={} to have it taken over",
+                        names::CLUSTER_LABEL,
+                        desired.owner.name
+                    )
+                } else {
+                    "delete it, or give the Cluster another name".to_owned()
+                };
+                self.refuse(Reason::NameTaken, format!("{} {name} is not this Cluster's; {way_out}", kind.name()));
+                None
+            }
+            Whose::Predecessor => {
+                self.delete(kind, name, found, Why::Predecessor);
+                None
+            }
+            Whose::Ours => Some(found),
+        }
+    }
+
+    fn ensure(&mut self, desired: &Desired, observed: &Observed, child: &Child) {
+        let Some(found) = self.present(desired, observed, child) else { return };
+        if found.is_going() {
+            self.waits = true;
+            return;
+        }
+        let wanted = child.stamped();
+        if !covers(found, &wanted) {
+            let same = found.annotation(names::APPLIED) == wanted.annotation(names::APPLIED);
+            let why = if same { Why::Edited } else { Why::Changed };
+            self.steps.push(Step::Apply { child: child.clone(), why });
+        }
+    }
+
+    /// A disk: it grows, and changes in nothing else.
+    fn ensure_claim(&mut self, desired: &Desired, observed: &Observed, child: &Child) {
+        if let Some(found) = observed.get(Kind::PersistentVolumeClaim, &child.name) {
+            let (was, wanted) = (&found["spec"], &child.manifest["spec"]);
+            let size = |spec: &Value| spec["resources"]["requests"]["storage"].as_str().unwrap_or_default().to_owned();
+            let class = |spec: &Value| spec["storageClassName"].as_str().map(str::to_owned);
+            if compare_amounts(&size(was), &size(wanted)).is_some_and(std::cmp::Ordering::is_gt) {
+                let (was, wanted) = (size(was), size(wanted));
+                let message =
+                    format!("volume {} has {was}; it cannot shrink to {wanted}: declare {was} or more", child.name);
+                return self.refuse(Reason::VolumeImmutable, message);
+            }
+            if let (Some(was), Some(wanted)) = (class(was), class(wanted))
+                && was != wanted
+            {
+                let message = format!(
+                    "volume {} is of StorageClass {was} and cannot become {wanted}: declare {was}, or add a pool",
+                    child.name
+                );
+                return self.refuse(Reason::VolumeImmutable, message);
+            }
+            if found.is_going() {
+                let message = format!(
+                    "volume {} is being deleted, and goes once its Pod stops: move its broker's replicas to others before that",
+                    child.name
+                );
+                return self.refuse(Reason::VolumeGoing, message);
+            }
+        }
+        self.ensure(desired, observed, child);
+    }
+
+    /// Whether there is metadata for brokers to start with.
+    fn metadata(&mut self, desired: &Desired, observed: &Observed) -> bool {
+        let claims = observed.of(Kind::PersistentVolumeClaim);
+        let has_disk =
+            claims.into_iter().any(|(_, claim)| whose(desired, Kind::PersistentVolumeClaim, claim) == Whose::Ours);
+        let lost = |what: &str| {
+            let name = &desired.owner.name;
+            format!("{what}; nothing is created or deleted: restore it, or run `ottla cluster recover-metadata {name}`")
+        };
+        match &observed.documents {
+            // Disks are created after the metadata: whoever has one had metadata.
+            Documents::Absent | Documents::Begun if has_disk => {
+                self.refuse(Reason::MetadataLost, lost("the cluster has volumes, and its metadata is gone"));
+                false
+            }
+            Documents::Absent | Documents::Begun => {
+                self.steps.push(Step::CreateMetadata);
+                self.waits = true;
+                false
+            }
+            Documents::Damaged(what) => {
+                self.refuse(Reason::MetadataLost, lost(&format!("the cluster's metadata has lost a part: {what}")));
+                false
+            }
+            Documents::Whole(summary) => {
+                if summary.grows && !summary.has_room {
+                    self.steps.push(Step::CreateShards);
+                }
+                true
+            }
+        }
+    }
+
+    /// Brokers on their way out.
+    fn leaving(&mut self, desired: &Desired, observed: &Observed) {
+        let Some(summary) = observed.documents.summary() else { return };
+        let undeclared = desired.kept.iter().copied();
+        let leaving: Vec<i32> =
+            desired.brokers.values().filter(|seat| seat.leaves).map(|seat| seat.id).chain(undeclared).collect();
+        for id in &leaving {
+            let count = summary.held.get(id).copied().unwrap_or_default();
+            self.refuse(
+                Reason::BrokerNotEmpty,
+                format!("broker {id} is to leave and has {count} partition replica(s): move them to other brokers, or raise replicas again"),
+            );
+        }
+        let known: BTreeSet<i32> =
+            desired.brokers.keys().chain(&desired.kept).chain(&desired.dismissed).copied().collect();
+        for id in summary.registered.iter().filter(|id| !known.contains(id)) {
+            let message = format!(
+                "broker {id} is registered and has neither Pod nor volume: move its replicas if it has any, then unregister it \
+                 (kafka-cluster.sh unregister --id {id})"
+            );
+            self.refuse(Reason::BrokerRegistered, message);
+        }
+        if let Some(id) = leaving.first().or(desired.dismissed.first()) {
+            let (kind, left) = ("ScaleIn", leaving.len() + desired.dismissed.len());
+            self.operation =
+                Some(Operation { kind, step: format!("{left} to go"), reason: format!("broker {id} leaves") });
+        }
+    }
+}
+
+/// What of a Pod can be put back without a restart.
+fn mendable(pod: &Child) -> Value {
+    let metadata = &pod.manifest["metadata"];
+    json!({
+        "labels": metadata["labels"],
+        "annotations": metadata["annotations"],
+        "ownerReferences": metadata["ownerReferences"],
+    })
+}

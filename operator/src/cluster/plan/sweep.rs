@@ -1,0 +1,45 @@
+//! What is there and wanted by nobody.
+//!
+//! Owns which orphans go. An object goes only if it belongs to this Cluster or to an earlier one of its name; a disk only
+//! if its broker has left, is proven to hold nothing, and has no Pod any more.
+
+use std::collections::BTreeSet;
+
+use super::super::child::Seen;
+use super::super::desired::Desired;
+use super::super::kind::Kind;
+use super::super::observed::Observed;
+use super::{Plan, Whose, Why, whose};
+
+pub(super) fn plan(plan: &mut Plan, desired: &Desired, observed: &Observed) {
+    let wanted: BTreeSet<(Kind, &str)> =
+        desired.children.iter().map(|child| (child.kind, child.name.as_str())).collect();
+    // A Pod that starts again reads its configuration again, however old.
+    let in_use: BTreeSet<&str> = observed
+        .of(Kind::Pod)
+        .flat_map(|(_, pod)| pod["spec"]["volumes"].as_array().into_iter().flatten())
+        .filter_map(|volume| volume["configMap"]["name"].as_str())
+        .collect();
+    let with_pod: BTreeSet<i32> = observed.of(Kind::Pod).filter_map(|(_, pod)| pod.broker()).collect();
+    for ((kind, name), object) in &observed.objects {
+        if wanted.contains(&(*kind, name.as_str())) {
+            continue;
+        }
+        let whose = whose(desired, *kind, object);
+        let broker = object.broker();
+        let dismissed = broker.is_some_and(|id| desired.dismissed.contains(&id));
+        let why = match (kind, whose) {
+            (_, Whose::Foreign) => continue,
+            (Kind::PersistentVolumeClaim, _) if dismissed && broker.is_some_and(|id| !with_pod.contains(&id)) => {
+                Why::Dismissed
+            }
+            (Kind::PersistentVolumeClaim, _) => continue,
+            (_, Whose::Predecessor) => Why::Predecessor,
+            (Kind::Pod, Whose::Ours) if dismissed => Why::Dismissed,
+            (Kind::Pod, Whose::Ours) if broker.is_some_and(|id| desired.kept.contains(&id)) => continue,
+            (Kind::ConfigMap, Whose::Ours) if in_use.contains(name.as_str()) => continue,
+            (_, Whose::Ours) => Why::Orphaned,
+        };
+        plan.delete(*kind, name, object, why);
+    }
+}

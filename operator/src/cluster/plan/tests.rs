@@ -1,0 +1,354 @@
+//! Plans for clusters that are new, half done, edited, outdated and on their way out.
+
+use serde_json::json;
+
+use super::*;
+use crate::cluster::documents::Summary;
+use crate::cluster::fixture::{cluster, documents, edit, perform, planned, pool, settle, settled, three};
+use crate::cluster::observed::CanStop;
+
+fn steps(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(ToString::to_string).collect()
+}
+
+/// Everything that a plan says.
+fn told(plan: &Plan) -> String {
+    let mut lines = steps(plan);
+    let refusals = plan.refusals.iter().map(|one| format!("refused {}: {}", one.reason, one.message));
+    lines.extend(refusals);
+    lines.extend(plan.pending.iter().map(|one| format!("pending {}: {}", one.reason, one.message)));
+    lines.extend(plan.operation.iter().map(|one| format!("operation {} {}: {}", one.kind, one.step, one.reason)));
+    lines.push(format!("waits: {}", plan.waits));
+    lines.join("\n")
+}
+
+fn allow(observed: &mut Observed, ids: &[i32]) {
+    observed.can_stop = ids.iter().map(|id| (*id, CanStop::Yes)).collect();
+}
+
+#[test]
+fn a_new_cluster_gets_its_metadata_before_its_disks() {
+    let (cluster, mut observed) = (three(""), Observed::default());
+    let first = planned(&cluster, &observed);
+    insta::assert_snapshot!("new_first", told(&first));
+    perform(&mut observed, &first);
+    let second = planned(&cluster, &observed);
+    insta::assert_snapshot!("new_second", told(&second));
+    perform(&mut observed, &second);
+    assert_eq!(steps(&planned(&cluster, &observed)), [""; 0]);
+}
+
+#[test]
+fn nothing_is_written_without_a_change() {
+    for spec in
+        ["", ", config: {num.partitions: 6}", ", volumes: {onDelete: Delete}", ", networkPolicy: {enabled: false}"]
+    {
+        let cluster = three(spec);
+        let observed = settled(&cluster);
+        let plan = planned(&cluster, &observed);
+        assert_eq!((steps(&plan), plan.waits, &plan.operation), (vec![], false, &None), "{spec}");
+    }
+}
+
+#[test]
+fn whatever_is_missing_is_made_again() {
+    let cluster = three("");
+    let whole = settled(&cluster);
+    for (kind, name) in whole.objects.keys() {
+        let mut observed = whole.clone();
+        observed.objects.remove(&(*kind, name.clone()));
+        let plan = planned(&cluster, &observed);
+        assert_eq!(steps(&plan), [format!("apply {} {name}: Missing", kind.name())]);
+    }
+}
+
+#[test]
+fn whatever_is_edited_is_put_back() {
+    let cluster = three("");
+    let whole = settled(&cluster);
+    for (kind, name) in whole.objects.keys() {
+        let mut observed = whole.clone();
+        edit(&mut observed, *kind, name, json!({"metadata": {"labels": {"app.kubernetes.io/name": "mine"}}}));
+        let expected = match kind {
+            Kind::Pod => format!("mend Pod {name}"),
+            _ => format!("apply {} {name}: Edited", kind.name()),
+        };
+        let plan = planned(&cluster, &observed);
+        assert_eq!(steps(&plan), [expected]);
+        perform(&mut observed, &plan);
+        assert_eq!(steps(&planned(&cluster, &observed)), [""; 0]);
+    }
+    let mut observed = whole.clone();
+    edit(&mut observed, Kind::Service, "c-bootstrap", json!({"spec": {"ports": [], "sessionAffinity": "ClientIP"}}));
+    assert_eq!(steps(&planned(&cluster, &observed)), ["apply Service c-bootstrap: Edited"]);
+}
+
+#[test]
+fn what_the_api_server_adds_is_left_alone() {
+    let cluster = three("");
+    let mut observed = settled(&cluster);
+    edit(
+        &mut observed,
+        Kind::Service,
+        "c-bootstrap",
+        json!({"spec": {"clusterIP": "10.0.0.1", "ipFamilies": ["IPv4"]}}),
+    );
+    edit(
+        &mut observed,
+        Kind::PersistentVolumeClaim,
+        "data-c-a-0",
+        json!({"spec": {"volumeName": "pv", "storageClassName": "std"}}),
+    );
+    edit(&mut observed, Kind::Pod, "c-a-0", json!({"spec": {"nodeName": "x", "tolerations": [{"key": "y"}]}}));
+    assert_eq!(steps(&planned(&cluster, &observed)), [""; 0]);
+}
+
+#[test]
+fn orphans_are_swept_and_strangers_are_not() {
+    let cluster = three("");
+    let mut observed = settled(&cluster);
+    let service = observed.get(Kind::Service, "c-bootstrap").unwrap().clone();
+    let mut put = |name: &str, over: Value| {
+        let mut object = service.clone();
+        super::super::child::merge(&mut object, over);
+        observed.objects.insert((Kind::Service, name.to_owned()), object);
+    };
+    put("c-old", json!({}));
+    put(
+        "c-older",
+        json!({"metadata": {"ownerReferences": [{"apiVersion": "ottla.dev/v1alpha1", "kind": "Cluster", "name": "c", "uid": "u-0"}]}}),
+    );
+    put("person", json!({"metadata": {"ownerReferences": null, "annotations": null}}));
+    put(
+        "stranger",
+        json!({"metadata": {"ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "uid": "d"}]}}),
+    );
+    put("going", json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
+    let plan = planned(&cluster, &observed);
+    assert_eq!(steps(&plan), ["delete Service c-old: Orphaned", "delete Service c-older: Predecessor"]);
+    assert!(plan.waits, "one is still going");
+}
+
+#[test]
+fn a_name_that_somebody_else_has_is_not_taken() {
+    let cluster = three("");
+    let mut observed = settled(&cluster);
+    edit(
+        &mut observed,
+        Kind::Service,
+        "c-bootstrap",
+        json!({"metadata": {"ownerReferences": null, "annotations": null}}),
+    );
+    edit(
+        &mut observed,
+        Kind::PersistentVolumeClaim,
+        "data-c-a-0",
+        json!({"metadata": {"labels": {"ottla.dev/cluster": null}}}),
+    );
+    insta::assert_snapshot!(told(&planned(&cluster, &observed)));
+}
+
+#[test]
+fn kept_disks_are_taken_over_by_the_next_cluster_of_the_name() {
+    let mut before = three("");
+    let old = settled(&before);
+    before.metadata.uid = Some("u-2".to_owned());
+    let mut observed = Observed { documents: old.documents.clone(), ..Observed::default() };
+    observed.objects = old.objects.into_iter().filter(|((kind, _), _)| *kind == Kind::PersistentVolumeClaim).collect();
+    let plan = planned(&before, &observed);
+    let disks: Vec<String> = steps(&plan).into_iter().filter(|step| step.contains("PersistentVolumeClaim")).collect();
+    assert_eq!(disks, [""; 0], "they are what they should be");
+    assert!(steps(&plan).contains(&"apply Pod c-a-2: Missing".to_owned()));
+    assert!(!plan.steps.contains(&Step::CreateMetadata));
+}
+
+#[test]
+fn metadata_that_is_gone_is_not_made_up() {
+    let cluster = three("");
+    let mut observed = settled(&cluster);
+    observed.objects.remove(&(Kind::Pod, "c-a-1".to_owned()));
+    observed.documents = Documents::Absent;
+    insta::assert_snapshot!("metadata_absent", told(&planned(&cluster, &observed)));
+    observed.documents = Documents::Damaged("topics-0003 is missing".to_owned());
+    insta::assert_snapshot!("metadata_damaged", told(&planned(&cluster, &observed)));
+}
+
+#[test]
+fn shards_are_made_before_a_controller_needs_them() {
+    let cluster = three("");
+    let mut observed = settled(&cluster);
+    let Documents::Whole(summary) = &mut observed.documents else { panic!("whole") };
+    summary.grows = true;
+    assert_eq!(steps(&planned(&cluster, &observed)), ["create shards"]);
+    let Documents::Whole(summary) = &mut observed.documents else { panic!("whole") };
+    **summary = Summary { has_room: true, ..(**summary).clone() };
+    assert_eq!(steps(&planned(&cluster, &observed)), [""; 0]);
+}
+
+#[test]
+fn a_roll_stops_one_broker_at_a_time_and_the_controller_last() {
+    let mut observed = settled(&three(""));
+    let cluster = three(", config: {num.partitions: 6}");
+    allow(&mut observed, &[0, 1, 2]);
+    let mut story = Vec::new();
+    for _ in 0..12 {
+        let plan = planned(&cluster, &observed);
+        if plan.steps.is_empty() {
+            break;
+        }
+        story.push(told(&plan));
+        perform(&mut observed, &plan);
+    }
+    insta::assert_snapshot!(story.join("\n--\n"));
+}
+
+#[test]
+fn nothing_follows_a_canary_that_does_not_serve() {
+    let mut observed = settled(&three(""));
+    let cluster = three(", config: {num.partitions: 6}");
+    allow(&mut observed, &[0, 1, 2]);
+    for _ in 0..3 {
+        let plan = planned(&cluster, &observed);
+        perform(&mut observed, &plan);
+    }
+    edit(&mut observed, Kind::Pod, "c-a-1", json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}));
+    insta::assert_snapshot!(told(&planned(&cluster, &observed)));
+}
+
+#[test]
+fn unknown_is_no() {
+    let mut observed = settled(&three(""));
+    let cluster = three(", config: {num.partitions: 6}");
+    insta::assert_snapshot!("stop_unknown", told(&planned(&cluster, &observed)));
+    observed.can_stop.insert(1, CanStop::No);
+    insta::assert_snapshot!("stop_refused", told(&planned(&cluster, &observed)));
+}
+
+#[test]
+fn what_does_not_run_is_replaced_without_asking() {
+    let mut observed = settled(&three(", version: broken"));
+    settle(&three(", version: broken"), &mut observed);
+    let waiting = json!({"status": {"conditions": [], "containerStatuses": [
+        {"name": "broker", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}});
+    for pod in ["c-a-0", "c-a-1", "c-a-2"] {
+        edit(&mut observed, Kind::Pod, pod, waiting.clone());
+    }
+    let plan = planned(&three(", version: 0.1.0"), &observed);
+    let idle: Vec<String> = steps(&plan).into_iter().filter(|step| step.contains("Idle")).collect();
+    assert_eq!(idle, ["delete Pod c-a-0: Idle", "delete Pod c-a-1: Idle", "delete Pod c-a-2: Idle"]);
+}
+
+#[test]
+fn a_pod_that_has_ended_is_made_again() {
+    let cluster = three("");
+    let mut observed = settled(&cluster);
+    edit(&mut observed, Kind::Pod, "c-a-1", json!({"status": {"phase": "Failed"}}));
+    assert_eq!(steps(&planned(&cluster, &observed)), ["delete Pod c-a-1: Ended"]);
+}
+
+#[test]
+fn a_policy_waits_for_a_person() {
+    let manual = ", updates: {policy: Manual}";
+    let mut observed = settled(&three(manual));
+    allow(&mut observed, &[0, 1, 2]);
+    let mut cluster = three(&format!("{manual}, config: {{num.partitions: 6}}"));
+    insta::assert_snapshot!("manual", told(&planned(&cluster, &observed)));
+    cluster.metadata.annotations = Some([(names::RESTART.to_owned(), "now".to_owned())].into());
+    let plan = planned(&cluster, &observed);
+    assert!(steps(&plan).contains(&"delete Pod c-a-1: Outdated".to_owned()), "{:?}", steps(&plan));
+    let windows = ", updates: {policy: InWindow, windows: [{schedule: \"0 2 * * *\", duration: 1h}]}, config: {num.partitions: 6}";
+    assert_eq!(planned(&three(windows), &observed).pending.map(|one| one.reason), Some(Reason::WaitsForWindow));
+}
+
+#[test]
+fn a_new_operator_restarts_nothing() {
+    let cluster = three("");
+    let mut observed = settled(&cluster);
+    allow(&mut observed, &[0, 1, 2]);
+    for pod in ["c-a-0", "c-a-1", "c-a-2"] {
+        edit(
+            &mut observed,
+            Kind::Pod,
+            pod,
+            json!({"metadata": {"annotations": {names::REVISION: "of another operator"}}}),
+        );
+    }
+    insta::assert_snapshot!(told(&planned(&cluster, &observed)));
+}
+
+#[test]
+fn scaling_out_never_reuses_an_id() {
+    let mut observed = settled(&three(""));
+    let Documents::Whole(summary) = &mut observed.documents else { panic!("whole") };
+    summary.retired.insert(7);
+    let four = cluster(&format!("{{pools: [{}]}}", pool("a", 4)));
+    insta::assert_snapshot!(told(&planned(&four, &observed)));
+}
+
+#[test]
+fn scaling_in_waits_until_a_broker_is_empty() {
+    let mut observed = settled(&three(""));
+    let two = cluster(&format!("{{pools: [{}]}}", pool("a", 2)));
+    let mut story = vec![told(&planned(&two, &observed))];
+    observed.documents = documents(&[(0, 12), (1, 12), (2, 0)]);
+    for _ in 0..6 {
+        let plan = planned(&two, &observed);
+        story.push(told(&plan));
+        if plan.steps.is_empty() {
+            break;
+        }
+        perform(&mut observed, &plan);
+    }
+    observed.documents = documents(&[(0, 12), (1, 12)]);
+    story.push(told(&planned(&two, &observed)));
+    insta::assert_snapshot!(story.join("\n--\n"));
+}
+
+#[test]
+fn a_pool_that_is_gone_keeps_its_brokers_until_they_are_empty() {
+    let observed = settled(&three(""));
+    let other = cluster(&format!("{{pools: [{}]}}", pool("b", 1)));
+    let plan = planned(&other, &observed);
+    assert!(
+        steps(&plan).iter().all(|step| !step.starts_with("delete Pod") && !step.contains("delete Persistent")),
+        "{:?}",
+        steps(&plan)
+    );
+    assert_eq!(plan.refusals.iter().filter(|one| one.reason == Reason::BrokerNotEmpty).count(), 3);
+    assert!(steps(&plan).contains(&"apply Pod c-b-3: Missing".to_owned()));
+}
+
+#[test]
+fn disks_grow_and_never_shrink_or_change() {
+    let observed = settled(&three(""));
+    let with = |from: &str, to: &str| cluster(&format!("{{pools: [{}]}}", pool("a", 3).replace(from, to)));
+    let grown = planned(&with("10Gi", "20Gi"), &observed);
+    assert_eq!(steps(&grown).len(), 3);
+    assert!(steps(&grown).iter().all(|step| step.ends_with(": Changed")));
+    let same = planned(&with("10Gi", "10240Mi"), &observed);
+    assert!(steps(&same).iter().all(|step| step.ends_with(": Changed")), "another notation is applied once");
+    let shrunk = planned(&with("10Gi", "5Gi"), &observed);
+    assert_eq!(steps(&shrunk), [""; 0]);
+    assert!(
+        shrunk
+            .refusals
+            .iter()
+            .all(|one| one.reason == Reason::VolumeImmutable && one.message.contains("cannot shrink"))
+    );
+    let mut classed = observed.clone();
+    edit(&mut classed, Kind::PersistentVolumeClaim, "data-c-a-0", json!({"spec": {"storageClassName": "slow"}}));
+    let other = planned(&with("size: 10Gi", "size: 10Gi, class: fast"), &classed);
+    assert_eq!(other.refusals.iter().filter(|one| one.reason == Reason::VolumeImmutable).count(), 1);
+}
+
+#[test]
+fn a_disk_that_is_being_deleted_keeps_its_broker_running() {
+    let cluster = three("");
+    let mut observed = settled(&cluster);
+    allow(&mut observed, &[0, 1, 2]);
+    let going = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+    edit(&mut observed, Kind::PersistentVolumeClaim, "data-c-a-1", going);
+    let plan = planned(&three(", config: {num.partitions: 6}"), &observed);
+    assert!(plan.refusals.iter().any(|one| one.reason == Reason::VolumeGoing));
+    assert!(!steps(&plan).iter().any(|step| step.contains("delete Pod")), "{:?}", steps(&plan));
+}

@@ -1,0 +1,151 @@
+//! Reasons: the closed list of words by which conditions say why.
+//!
+//! Owns the words. People write alerts on them: a word is added, never renamed.
+
+use std::fmt;
+
+/// Why a condition is as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Everything is as `spec` says.
+    AsDeclared,
+    /// Every broker serves.
+    BrokersReady,
+    /// A broker is not serving yet.
+    BrokersNotReady,
+    /// One broker at a time is restarted; the others serve.
+    Rolling,
+    /// Objects are being created or changed.
+    Applying,
+    /// Brokers have been started and do not serve yet.
+    BrokersStarting,
+    /// A broker's Pod has no node.
+    PodUnschedulable,
+    /// A broker's image cannot be had.
+    ImageUnavailable,
+    /// A broker's process ends again and again.
+    BrokerCrashes,
+    /// A person has asked that nothing be changed.
+    Paused,
+    /// `spec.pools` declares no broker.
+    NoBrokers,
+    /// A key or value of `spec.config` cannot be used.
+    InvalidConfig,
+    /// More replicas or in-sync replicas are asked for than there are brokers.
+    TooFewBrokers,
+    /// Names that are built from the Cluster's would be too long.
+    NameTooLong,
+    /// A listener asks for something that does not work yet.
+    ListenerUnsupported,
+    /// A listener that strangers reach has no TLS or no authentication, and does not say that it wants none.
+    ListenerInsecure,
+    /// A label of nodes that Pods cannot see.
+    RackUnsupported,
+    /// Authorization is asked for and does not work yet.
+    AuthorizationUnsupported,
+    /// A volume cannot become what `spec` says.
+    VolumeImmutable,
+    /// A volume of a broker that there is is being deleted.
+    VolumeGoing,
+    /// An object of a child's name belongs to somebody else.
+    NameTaken,
+    /// A quota of the namespace is used up.
+    QuotaExceeded,
+    /// The operator lacks a permission.
+    Forbidden,
+    /// The API server refuses a child.
+    ChildRefused,
+    /// The cluster's metadata is gone or damaged.
+    MetadataLost,
+    /// A broker that is to leave still holds replicas.
+    BrokerNotEmpty,
+    /// A broker that has left is still registered.
+    BrokerRegistered,
+    /// Nobody can say yet whether a broker may be stopped.
+    StopUnconfirmed,
+    /// A broker says that it must not be stopped now.
+    StopRefused,
+    /// The policy wants a person to ask.
+    WaitsForPerson,
+    /// The policy wants a window, and windows are not acted on yet.
+    WaitsForWindow,
+    /// Only the operator's own idea of a Pod is new.
+    OperatorChanged,
+    /// Every partition has a leader and all of its in-sync replicas.
+    AllInSync,
+    /// Some partition has fewer in-sync replicas than replicas.
+    UnderReplicated,
+    /// Some partition has no leader.
+    PartitionsOffline,
+    /// It cannot be known yet.
+    Unknown,
+    /// A listener goes without TLS or authentication because `spec` says so.
+    InsecureListener,
+}
+
+impl Reason {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AsDeclared => "AsDeclared",
+            Self::BrokersReady => "BrokersReady",
+            Self::BrokersNotReady => "BrokersNotReady",
+            Self::Rolling => "Rolling",
+            Self::Applying => "Applying",
+            Self::BrokersStarting => "BrokersStarting",
+            Self::PodUnschedulable => "PodUnschedulable",
+            Self::ImageUnavailable => "ImageUnavailable",
+            Self::BrokerCrashes => "BrokerCrashes",
+            Self::Paused => "Paused",
+            Self::NoBrokers => "NoBrokers",
+            Self::InvalidConfig => "InvalidConfig",
+            Self::TooFewBrokers => "TooFewBrokers",
+            Self::NameTooLong => "NameTooLong",
+            Self::ListenerUnsupported => "ListenerUnsupported",
+            Self::ListenerInsecure => "ListenerInsecure",
+            Self::RackUnsupported => "RackUnsupported",
+            Self::AuthorizationUnsupported => "AuthorizationUnsupported",
+            Self::VolumeImmutable => "VolumeImmutable",
+            Self::VolumeGoing => "VolumeGoing",
+            Self::NameTaken => "NameTaken",
+            Self::QuotaExceeded => "QuotaExceeded",
+            Self::Forbidden => "Forbidden",
+            Self::ChildRefused => "ChildRefused",
+            Self::MetadataLost => "MetadataLost",
+            Self::BrokerNotEmpty => "BrokerNotEmpty",
+            Self::BrokerRegistered => "BrokerRegistered",
+            Self::StopUnconfirmed => "StopUnconfirmed",
+            Self::StopRefused => "StopRefused",
+            Self::WaitsForPerson => "WaitsForPerson",
+            Self::WaitsForWindow => "WaitsForWindow",
+            Self::OperatorChanged => "OperatorChanged",
+            Self::AllInSync => "AllInSync",
+            Self::UnderReplicated => "UnderReplicated",
+            Self::PartitionsOffline => "PartitionsOffline",
+            Self::Unknown => "Unknown",
+            Self::InsecureListener => "InsecureListener",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What keeps a Cluster from becoming what `spec` says, until a person does something about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// In a word.
+    pub reason: Reason,
+    /// In a sentence that names the thing and the way out.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}

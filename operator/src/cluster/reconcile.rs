@@ -1,0 +1,250 @@
+//! One turn of a Cluster: look, decide, do, say.
+//!
+//! Owns the order of the four and what follows a failure. Holds nothing between turns but how often a Cluster has failed.
+//! A turn has a deadline; a panic in one fails that turn only.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use ottla_crds::cluster::OnDelete;
+use ottla_crds::{Cluster, ClusterStatus};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::apply::{Failure, Hands, set_finalizers};
+use super::child::Owner;
+use super::desired::{Settings, desired, owner};
+use super::names::{FINALIZER, MANAGER, PAUSE};
+use super::observe::{look, look_by_name};
+use super::observed::Observed;
+use super::plan::{Plan, Step, plan};
+use super::reason::Refusal;
+use super::status::{View, status};
+use super::{depart, safety::Safety};
+use crate::backoff::Backoff;
+
+/// How long one turn may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// How long after a turn that left something to wait for the next one comes, if nothing happens before.
+const AGAIN: Duration = Duration::from_secs(10);
+/// The same after one that left nothing: what no watch tells of is seen then.
+const LATER: Duration = Duration::from_secs(60);
+
+/// What turns are made with.
+pub struct Context {
+    /// The API server.
+    pub hands: Hands,
+    /// What the operator was started with.
+    pub settings: Settings,
+    /// Who says whether a broker may be stopped.
+    pub safety: Arc<dyn Safety>,
+    /// How many turns may be under way.
+    pub room: Semaphore,
+    /// How often each Cluster has failed in a row.
+    pub backoff: Mutex<Backoff<(String, String)>>,
+}
+
+/// Why a turn came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server could not be asked, or refused.
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    /// A step did not work.
+    #[error(transparent)]
+    Step(#[from] Failure),
+    /// It took too long.
+    #[error("not done within {DEADLINE:?}")]
+    Late,
+    /// An assertion failed.
+    #[error("a reconcile panicked: {0}")]
+    Panicked(String),
+}
+
+/// What a turn left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// Something that only another turn can do, at once.
+    More,
+    /// Something to wait for.
+    Waiting,
+    /// Something that a person has to do.
+    Refused,
+    /// Nothing.
+    Nothing,
+}
+
+/// One turn of `cluster`.
+///
+/// # Errors
+/// [`Error`]; it is tried again after a delay that grows.
+pub async fn reconcile(cluster: Arc<Cluster>, context: Arc<Context>) -> Result<Action, Error> {
+    let key = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+    let _room = context.room.acquire().await;
+    let began = tokio::time::Instant::now();
+    let turn = AssertUnwindSafe(tokio::time::timeout(DEADLINE, turn(&key.0, &key.1, &context))).catch_unwind();
+    let left = match turn.await {
+        Ok(Ok(left)) => left,
+        Ok(Err(_)) => Err(Error::Late),
+        Err(panic) => Err(Error::Panicked(words(panic.as_ref()))),
+    };
+    let word = match &left {
+        Ok(Left::Refused) => "refused",
+        Ok(Left::More | Left::Waiting | Left::Nothing) => "ok",
+        Err(_) => "error",
+    };
+    context.hands.metrics.reconciled("cluster", word, began.elapsed());
+    Ok(match left? {
+        Left::Refused => Action::requeue(context.backoff.lock().failed(key, rand::random())),
+        left => {
+            context.backoff.lock().forget(&key);
+            let spread = |delay: Duration| delay.mul_f64(1.0 + rand::random::<f64>() / 5.0);
+            match left {
+                Left::More => Action::requeue(Duration::ZERO),
+                Left::Waiting => Action::requeue(spread(AGAIN)),
+                Left::Nothing | Left::Refused => Action::requeue(spread(LATER)),
+            }
+        }
+    })
+}
+
+/// When a turn that failed is taken again.
+pub fn on_error(cluster: Arc<Cluster>, error: &Error, context: Arc<Context>) -> Action {
+    let key = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+    let delay = context.backoff.lock().failed(key.clone(), rand::random());
+    tracing::warn!(namespace = key.0, cluster = key.1, %error, ?delay, "reconcile a Cluster");
+    Action::requeue(delay)
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("without words").to_owned()
+}
+
+async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Error> {
+    let clusters: Api<Cluster> = Api::namespaced(context.hands.client.clone(), namespace);
+    // As it is now: the one that a watch has kept may be older than what this operator has written.
+    let Some(cluster) = clusters.get_opt(name).await? else {
+        context.backoff.lock().forget(&(namespace.to_owned(), name.to_owned()));
+        return Ok(Left::Nothing);
+    };
+    let owner = owner(&cluster);
+    if cluster.metadata.deletion_timestamp.is_some() {
+        let gone = depart::turn(&context.hands, &clusters, &cluster, &owner).await?;
+        return Ok(if gone { Left::Nothing } else { Left::Waiting });
+    }
+    if hold(&clusters, &cluster, context).await? {
+        return Ok(Left::More);
+    }
+    let mut observed = look(&context.hands.client, &owner).await?;
+    let facts = observed.facts(&owner.name);
+    let wanted = desired(&cluster, &facts, &context.settings);
+    let mut plan_now = Plan::default();
+    let mut refusals = Vec::new();
+    let paused = cluster.annotations().get(PAUSE).is_some_and(|value| value == "true");
+    match &wanted {
+        Ok(desired) => {
+            let names = desired.children.iter().map(|child| (child.kind, child.name.as_str()));
+            look_by_name(&context.hands.client, &owner, names, &mut observed).await?;
+            observed.can_stop = context.safety.can_stop(&owner, desired, &observed).await;
+            plan_now = plan(desired, &observed);
+            refusals.append(&mut plan_now.refusals);
+        }
+        Err(refusal) => refusals.push(refusal.clone()),
+    }
+    let mut failed = None;
+    if !paused {
+        failed = perform(&context.hands, &owner, &plan_now, &observed, &mut refusals).await;
+    }
+    let view = View {
+        cluster: &cluster,
+        desired: wanted.as_ref().ok(),
+        observed: &observed,
+        plan: &plan_now,
+        refusals: &refusals,
+        paused,
+    };
+    say(context, &clusters, &cluster, status(&view, now())).await?;
+    if let Some(failure) = failed {
+        return Err(failure.into());
+    }
+    let more = plan_now.steps.contains(&Step::CreateMetadata) && refusals.is_empty() && !paused;
+    Ok(match () {
+        () if more => Left::More,
+        () if !refusals.is_empty() => Left::Refused,
+        () if plan_now.waits || !plan_now.steps.is_empty() => Left::Waiting,
+        () => Left::Nothing,
+    })
+}
+
+/// Sees to it that a Cluster whose volumes go with it is kept until its metadata is gone as well, and no other one. Whether
+/// something was written.
+async fn hold(clusters: &Api<Cluster>, cluster: &Cluster, context: &Context) -> kube::Result<bool> {
+    let wanted = cluster.spec.volumes.on_delete == OnDelete::Delete;
+    let mut finalizers = cluster.finalizers().to_vec();
+    if wanted == finalizers.iter().any(|one| one == FINALIZER) {
+        return Ok(false);
+    }
+    if wanted {
+        finalizers.push(FINALIZER.to_owned());
+    } else {
+        finalizers.retain(|one| one != FINALIZER);
+    }
+    context.hands.metrics.wrote("Cluster", "finalize");
+    set_finalizers(clusters, cluster, &finalizers).await?;
+    Ok(true)
+}
+
+/// Does what was planned. What a person has to see to is added to `refusals`; the first thing that failed otherwise is
+/// given back. One step that fails does not keep the others from being tried.
+async fn perform(
+    hands: &Hands,
+    owner: &Owner,
+    plan: &Plan,
+    observed: &Observed,
+    refusals: &mut Vec<Refusal>,
+) -> Option<Failure> {
+    let mut failed = None;
+    for step in &plan.steps {
+        let done = hands.perform(owner, step, &observed.documents).await;
+        match done {
+            Ok(()) => tracing::info!(namespace = owner.namespace, cluster = owner.name, %step, "done"),
+            Err(Failure::Refused(refusal)) => {
+                tracing::warn!(namespace = owner.namespace, cluster = owner.name, %step, refusal.message, "refused");
+                refusals.push(refusal);
+            }
+            Err(failure) => {
+                failed.get_or_insert(failure);
+            }
+        }
+    }
+    failed
+}
+
+/// Writes the status if it is another one.
+async fn say(context: &Context, clusters: &Api<Cluster>, cluster: &Cluster, status: ClusterStatus) -> kube::Result<()> {
+    if cluster.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    context.hands.metrics.wrote("Cluster", "status");
+    let name = cluster.name_any();
+    let patch = json!({
+        "apiVersion": ottla_crds::API_VERSION,
+        "kind": "Cluster",
+        "metadata": {"name": name, "uid": cluster.metadata.uid},
+        "status": status,
+    });
+    clusters.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await.map(drop)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this shell is where the time comes from")]
+fn now() -> Timestamp {
+    Timestamp::try_from(std::time::SystemTime::now()).unwrap_or_default()
+}

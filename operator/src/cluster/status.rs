@@ -1,0 +1,232 @@
+//! `status`: what a Cluster is, in the words of its schema.
+//!
+//! Owns conditions, counts and the operation. Pure: the time is an argument. Everything follows from what was seen; the
+//! status before matters only for the times at which conditions changed. Must never change such a time without a change.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use ottla_crds::cluster::{
+    ControllerStatus, ListenerStatus, OperationStatus, PartitionsStatus, PoolStatus, VersionStatus,
+};
+use ottla_crds::shared::Condition;
+use ottla_crds::{Cluster, ClusterStatus};
+use serde_json::Value;
+
+use super::child::Seen;
+use super::desired::{self, Desired};
+use super::health::{self, Health};
+use super::kind::Kind;
+use super::names;
+use super::observed::Observed;
+use super::plan::{Plan, is_current, is_ready};
+use super::reason::{Reason, Refusal};
+
+/// Everything that a status says something about.
+pub struct View<'a> {
+    /// Whose status it is, with the status that it has.
+    pub cluster: &'a Cluster,
+    /// What it should be; `None` when `spec` is refused.
+    pub desired: Option<&'a Desired>,
+    /// What it is.
+    pub observed: &'a Observed,
+    /// What was found to do.
+    pub plan: &'a Plan,
+    /// What a person has to do something about: of the plan, of `spec`, and of the API server.
+    pub refusals: &'a [Refusal],
+    /// A person has asked that nothing be changed.
+    pub paused: bool,
+}
+
+/// The status that follows from a look at `now`.
+pub fn status(view: &View<'_>, now: Timestamp) -> ClusterStatus {
+    let summary = view.observed.documents.summary();
+    let led = summary.filter(|summary| summary.controller.is_some());
+    ClusterStatus {
+        observed_generation: view.cluster.metadata.generation,
+        conditions: conditions(view, now),
+        cluster_id: summary.map(|summary| summary.cluster_id.clone()),
+        version: version(view),
+        controller: led
+            .and_then(|summary| summary.controller)
+            .map(|(broker, epoch)| ControllerStatus { broker, epoch }),
+        listeners: listeners(view),
+        pools: pools(view),
+        partitions: led.map(|summary| PartitionsStatus {
+            total: Some(summary.partitions),
+            under_replicated: Some(summary.under_replicated),
+            offline: Some(summary.offline),
+        }),
+        operation: operation(view, now),
+    }
+}
+
+fn conditions(view: &View<'_>, now: Timestamp) -> Vec<Condition> {
+    let before = view.cluster.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let condition = |kind: &str, (status, reason, message): (&str, Reason, String)| {
+        let same = before.iter().find(|one| one.type_ == kind && one.status == status);
+        Condition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_string(),
+            message,
+            observed_generation: view.cluster.metadata.generation,
+            last_transition_time: same.map_or(Time(now), |one| one.last_transition_time.clone()),
+        }
+    };
+    let health = health::judge(view.desired, view.observed, now);
+    let refusals: Vec<&Refusal> = view.refusals.iter().chain(&health.refusals).collect();
+    vec![
+        condition("Ready", ready(view, &health)),
+        condition("Reconciling", reconciling(view, &health, !refusals.is_empty())),
+        condition("Stalled", stalled(&refusals)),
+        condition("UpdatePending", pending(view)),
+        condition("DataSafe", data_safe(view)),
+    ]
+}
+
+type Verdict = (&'static str, Reason, String);
+
+fn ready(view: &View<'_>, health: &Health) -> Verdict {
+    if view.desired.is_none()
+        && let Some(refusal) = view.refusals.first()
+    {
+        return ("False", refusal.reason, refusal.message.clone());
+    }
+    let (serving, total) = (health.serving, health.total);
+    if total == 0 {
+        return ("False", Reason::NoBrokers, "spec.pools declares no broker: raise replicas".to_owned());
+    }
+    if serving == total {
+        return ("True", Reason::BrokersReady, format!("{total} of {total} brokers serve"));
+    }
+    if health.restarting {
+        return ("True", Reason::Rolling, format!("{serving} of {total} brokers serve, one is being restarted"));
+    }
+    let (reason, what) = health.worst.clone().unwrap_or((Reason::BrokersNotReady, String::new()));
+    let what = if what.is_empty() { what } else { format!("; {what}") };
+    ("False", reason, format!("{serving} of {total} brokers serve{what}"))
+}
+
+fn reconciling(view: &View<'_>, health: &Health, stalled: bool) -> Verdict {
+    let idle = ("False", Reason::AsDeclared, String::new());
+    if view.paused {
+        let waiting = view.plan.steps.len();
+        return match waiting {
+            0 => idle,
+            _ => (
+                "True",
+                Reason::Paused,
+                format!("{waiting} change(s) wait: the Cluster is annotated {}=true", names::PAUSE),
+            ),
+        };
+    }
+    if stalled {
+        return idle;
+    }
+    if let Some(operation) = &view.plan.operation {
+        let reason = if operation.kind == "Roll" { Reason::Rolling } else { Reason::Applying };
+        return ("True", reason, format!("{} {}: {}", operation.kind, operation.step, operation.reason));
+    }
+    if let Some(step) = view.plan.steps.first() {
+        return ("True", Reason::Applying, step.to_string());
+    }
+    if view.plan.waits || health.serving < health.total {
+        return ("True", Reason::BrokersStarting, format!("{} of {} brokers serve", health.serving, health.total));
+    }
+    idle
+}
+
+fn stalled(refusals: &[&Refusal]) -> Verdict {
+    let Some(first) = refusals.first() else { return ("False", Reason::AsDeclared, String::new()) };
+    let mut sentences: Vec<&str> = refusals.iter().map(|refusal| refusal.message.as_str()).collect();
+    sentences.dedup();
+    ("True", first.reason, sentences.join(". "))
+}
+
+fn pending(view: &View<'_>) -> Verdict {
+    match &view.plan.pending {
+        Some(pending) => ("True", pending.reason, pending.message.clone()),
+        None => ("False", Reason::AsDeclared, String::new()),
+    }
+}
+
+fn data_safe(view: &View<'_>) -> Verdict {
+    let Some(summary) = view.observed.documents.summary().filter(|summary| summary.controller.is_some()) else {
+        return ("Unknown", Reason::Unknown, "no broker has been the controller yet".to_owned());
+    };
+    let count = |count: i64, what: &str| format!("{count} of {} partitions {what}", summary.partitions);
+    if summary.offline > 0 {
+        return ("False", Reason::PartitionsOffline, count(summary.offline, "have no leader"));
+    }
+    if summary.under_replicated > 0 {
+        let what = "have fewer in-sync replicas than replicas";
+        return ("False", Reason::UnderReplicated, count(summary.under_replicated, what));
+    }
+    ("True", Reason::AllInSync, String::new())
+}
+
+/// The tag of an image.
+fn tag(image: &str) -> Option<&str> {
+    image.rsplit_once(':').map(|(_, tag)| tag).filter(|tag| !tag.contains('/'))
+}
+
+fn version(view: &View<'_>) -> Option<VersionStatus> {
+    let desired = view.desired?;
+    let pods = desired.brokers.values().map(|seat| view.observed.get(Kind::Pod, &seat.pod));
+    let images: Option<Vec<&str>> = pods.map(|pod| pod?["spec"]["containers"][0]["image"].as_str()).collect();
+    let one = images.filter(|images| images.windows(2).all(|pair| pair[0] == pair[1]));
+    let current = one.and_then(|images| images.first().and_then(|image| tag(image)).map(str::to_owned));
+    Some(VersionStatus { current, target: tag(&desired.image).map(str::to_owned) })
+}
+
+fn listeners(view: &View<'_>) -> Vec<ListenerStatus> {
+    if view.desired.is_none() {
+        return Vec::new();
+    }
+    let owner = desired::owner(view.cluster);
+    let status = |listener: &ottla_crds::cluster::Listener| ListenerStatus {
+        name: listener.name.clone(),
+        bootstrap_servers: Some(desired::bootstrap_servers(&owner, listener)),
+        ca_secret: None,
+    };
+    desired::listeners(view.cluster).iter().map(status).collect()
+}
+
+fn pools(view: &View<'_>) -> Vec<PoolStatus> {
+    let wanted = |name: &str| {
+        let children = view.desired.map_or(&[][..], |desired| &desired.children);
+        children.iter().find(|child| child.kind == Kind::Pod && child.name == name).map(|child| &child.manifest)
+    };
+    let pool = |pool: &ottla_crds::cluster::Pool| {
+        let of_pool = |pod: &&(&str, &Value)| pod.1.label(names::POOL_LABEL) == Some(&pool.name);
+        let pods: Vec<(&str, &Value)> = view.observed.of(Kind::Pod).collect();
+        let pods: Vec<&(&str, &Value)> = pods.iter().filter(of_pool).collect();
+        let count = |which: &dyn Fn(&(&str, &Value)) -> bool| {
+            i32::try_from(pods.iter().filter(|pod| which(pod)).count()).unwrap_or(i32::MAX)
+        };
+        PoolStatus {
+            name: pool.name.clone(),
+            replicas: Some(count(&|_| true)),
+            ready: Some(count(&|(_, pod)| is_ready(pod))),
+            outdated: Some(count(&|(name, pod)| wanted(name).is_some_and(|wanted| !is_current(pod, wanted)))),
+        }
+    };
+    view.cluster.spec.pools.iter().map(pool).collect()
+}
+
+fn operation(view: &View<'_>, now: Timestamp) -> Option<OperationStatus> {
+    let operation = view.plan.operation.as_ref().filter(|_| !view.paused)?;
+    let before = view.cluster.status.as_ref().and_then(|status| status.operation.as_ref());
+    let same = before.filter(|before| before.kind.as_deref() == Some(operation.kind));
+    Some(OperationStatus {
+        kind: Some(operation.kind.to_owned()),
+        step: Some(operation.step.clone()),
+        reason: Some(operation.reason.clone()),
+        since: same
+            .and_then(|before| before.since.clone())
+            .or_else(|| Some(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())),
+    })
+}
+
+#[cfg(test)]
+mod tests;

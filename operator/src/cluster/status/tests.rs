@@ -1,0 +1,144 @@
+//! What a Cluster says of itself while it is made, rolled, refused and stuck.
+
+use serde_json::json;
+
+use super::*;
+use crate::cluster::fixture::{cluster, edit, perform, planned, settled, three, wanted};
+use crate::cluster::names::BROKER_LABEL;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// The status of `cluster` as it stands, after `refusals` of the API server.
+fn seen(cluster: &Cluster, observed: &Observed, mut refusals: Vec<Refusal>, now: &str) -> ClusterStatus {
+    let desired = wanted(cluster, observed);
+    let mut plan = Plan::default();
+    match &desired {
+        Ok(_) => {
+            plan = planned(cluster, observed);
+            refusals.append(&mut plan.refusals);
+        }
+        Err(refusal) => refusals.push(refusal.clone()),
+    }
+    let paused = cluster.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(names::PAUSE));
+    let view = View { cluster, desired: desired.as_ref().ok(), observed, plan: &plan, refusals: &refusals, paused };
+    status(&view, at(now))
+}
+
+fn shown(status: &ClusterStatus) -> Vec<String> {
+    let line = |one: &Condition| format!("{}={} {}: {}", one.type_, one.status, one.reason, one.message);
+    status.conditions.iter().map(line).map(|line| line.trim_end_matches(": ").to_owned()).collect()
+}
+
+const NOW: &str = "2026-02-01T10:00:00Z";
+
+#[test]
+fn the_first_status_says_what_it_is_of_and_whether_it_is_ready() {
+    let status = seen(&three(""), &Observed::default(), Vec::new(), NOW);
+    assert_eq!(status.observed_generation, Some(3));
+    insta::assert_snapshot!(serde_yaml::to_string(&status).unwrap());
+}
+
+#[test]
+fn a_cluster_that_serves() {
+    let cluster = three("");
+    let status = seen(&cluster, &settled(&cluster), Vec::new(), NOW);
+    insta::assert_snapshot!(serde_yaml::to_string(&status).unwrap());
+}
+
+#[test]
+fn time_stands_still_without_a_change() {
+    let mut cluster = three("");
+    let observed = settled(&cluster);
+    let first = seen(&cluster, &observed, Vec::new(), NOW);
+    cluster.status = Some(first.clone());
+    assert_eq!(seen(&cluster, &observed, Vec::new(), "2026-02-02T00:00:00Z"), first);
+    let mut broken = observed.clone();
+    edit(&mut broken, Kind::Pod, "c-a-0", json!({"status": {"conditions": []}}));
+    let later = seen(&cluster, &broken, Vec::new(), "2026-02-02T00:00:00Z");
+    let time = |status: &ClusterStatus, kind: &str| {
+        status.conditions.iter().find(|one| one.type_ == kind).map(|one| one.last_transition_time.0)
+    };
+    assert_ne!(time(&later, "Ready"), time(&first, "Ready"));
+    assert_eq!(time(&later, "Stalled"), time(&first, "Stalled"));
+}
+
+#[test]
+fn a_roll_is_reconciling_and_never_degraded() {
+    let mut observed = settled(&three(""));
+    let cluster = three(", config: {num.partitions: 6}");
+    observed.can_stop = [0, 1, 2].map(|id| (id, crate::cluster::observed::CanStop::Yes)).into();
+    for _ in 0..2 {
+        let plan = planned(&cluster, &observed);
+        perform(&mut observed, &plan);
+    }
+    let status = seen(&cluster, &observed, Vec::new(), NOW);
+    insta::assert_snapshot!(serde_yaml::to_string(&(shown(&status), &status.pools, &status.operation)).unwrap());
+}
+
+#[test]
+fn what_is_refused_is_stalled_with_the_way_out() {
+    let status = seen(&three(", config: {num.partitons: 6}"), &Observed::default(), Vec::new(), NOW);
+    insta::assert_snapshot!("refused_spec", shown(&status).join("\n"));
+    let cluster = three("");
+    let quota = Refusal::new(Reason::QuotaExceeded, "apply Pod c-a-2: exceeded quota; raise the quota");
+    let mut observed = settled(&cluster);
+    observed.objects.remove(&(Kind::Pod, "c-a-2".to_owned()));
+    let status = seen(&cluster, &observed, vec![quota], NOW);
+    insta::assert_snapshot!("refused_by_quota", shown(&status).join("\n"));
+}
+
+#[test]
+fn pods_that_do_not_run_say_why() {
+    let cluster = three("");
+    let check = |over: serde_json::Value| {
+        let mut observed = settled(&cluster);
+        edit(&mut observed, Kind::Pod, "c-a-1", over);
+        shown(&seen(&cluster, &observed, Vec::new(), NOW))[..3].join("\n")
+    };
+    let waiting = |reason: &str| json!({"status": {"conditions": [], "containerStatuses": [{"image": "x:y", "state": {"waiting": {"reason": reason}}}]}});
+    insta::assert_snapshot!("image", check(waiting("ErrImagePull")));
+    insta::assert_snapshot!("crash", check(waiting("CrashLoopBackOff")));
+    let unscheduled = json!({"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"});
+    insta::assert_snapshot!("unscheduled", check(json!({"status": {"conditions": [unscheduled]}})));
+}
+
+#[test]
+fn a_paused_cluster_says_what_waits() {
+    let mut cluster = three("");
+    cluster.metadata.annotations = Some([(names::PAUSE.to_owned(), "true".to_owned())].into());
+    let status = seen(&cluster, &Observed::default(), Vec::new(), NOW);
+    let reconciling = shown(&status).into_iter().find(|line| line.starts_with("Reconciling")).unwrap();
+    assert!(
+        reconciling.starts_with("Reconciling=True Paused") && reconciling.contains("ottla.dev/pause=true"),
+        "{reconciling}"
+    );
+    assert_eq!(status.operation, None);
+}
+
+#[test]
+fn data_is_as_safe_as_the_metadata_says() {
+    let cluster = three("");
+    let check = |under_replicated: i64, offline: i64| {
+        let mut observed = settled(&cluster);
+        if let crate::cluster::documents::Documents::Whole(summary) = &mut observed.documents {
+            (summary.under_replicated, summary.offline) = (under_replicated, offline);
+        }
+        shown(&seen(&cluster, &observed, Vec::new(), NOW))
+            .into_iter()
+            .find(|line| line.starts_with("DataSafe"))
+            .unwrap()
+    };
+    assert_eq!(check(0, 0), "DataSafe=True AllInSync");
+    assert!(check(4, 0).starts_with("DataSafe=False UnderReplicated: 4 of 12"));
+    assert!(check(4, 1).starts_with("DataSafe=False PartitionsOffline: 1 of 12"));
+}
+
+#[test]
+fn a_cluster_without_brokers_is_not_ready() {
+    let none = cluster("{pools: [{name: a, replicas: 0, storage: {volumes: [{name: data, size: 1Gi}]}}]}");
+    let status = seen(&none, &settled(&none), Vec::new(), NOW);
+    assert!(shown(&status)[0].starts_with("Ready=False NoBrokers"), "{:?}", shown(&status));
+    assert!(status.pools[0].replicas == Some(0) && BROKER_LABEL.ends_with("broker-id"));
+}

@@ -35,10 +35,12 @@ async fn a_cluster_is_made_and_then_left_alone() {
     assert_eq!(stage.names(Kind::PersistentVolumeClaim, "c").await, ["data-c-a-0", "data-c-a-1", "data-c-a-2"]);
     assert_eq!(stage.names(Kind::Service, "c").await, ["c-bootstrap", "c-brokers"]);
     assert!(!is_absent(&stage, Kind::Lease, "c-controller").await);
-    let status = stage.clusters().get("c").await.unwrap().status.unwrap();
+    let status = until("the status shows three brokers", || async {
+        stage.clusters().get("c").await.unwrap().status.filter(|status| status.pools[0].replicas == Some(3))
+    });
+    let status = status.await;
     assert_eq!(status.version.unwrap().target.as_deref(), Some("1.0.0"));
     assert_eq!(status.cluster_id.unwrap().len(), 22);
-    assert_eq!(status.pools[0].replicas, Some(3));
 
     let settled = until("nothing changes any more", || async {
         let before = (stage.versions("c").await, operator.metric("ottla_operator_api_writes").await);
@@ -211,7 +213,7 @@ async fn one_of_two_operators_acts_and_the_other_takes_over() {
     stage.declare("one", json!({"pools": pools(1)})).await.unwrap();
     stage.pods("one", &["one-a-0"]).await;
     assert!(!second.leads().await);
-    assert_eq!(second.metric("ottla_operator_api_writes").await.to_bits(), 0.0_f64.to_bits(), "it only waits");
+    assert!(second.metric("ottla_operator_api_writes").await < 1.0, "it only waits");
     first.kill();
     until("the second leads", || async { second.leads().await.then_some(()) }).await;
     stage.declare("two", json!({"pools": pools(1)})).await.unwrap();
@@ -331,8 +333,15 @@ async fn a_cluster_grows_and_shrinks_and_never_reuses_a_name() {
     // No broker ever ran here, so that the metadata proves each of them empty.
     stage.declare("c", json!({"pools": pools(1)})).await.unwrap();
     stage.pods("c", &["c-a-0"]).await;
-    let claims = || async { (stage.names(Kind::PersistentVolumeClaim, "c").await.len() < 3).then_some(()) };
-    until("their disks go after them", claims).await;
+    for name in ["data-c-a-1", "data-c-a-2"] {
+        // Whoever protects disks in use would let go of it now; there is no such controller here.
+        let going = || async {
+            stage.objects(Kind::PersistentVolumeClaim).get(name).await.unwrap().metadata.deletion_timestamp
+        };
+        until(&format!("{name} goes after its Pod"), going).await;
+    }
+    let kept = stage.objects(Kind::PersistentVolumeClaim).get("data-c-a-0").await.unwrap();
+    assert!(kept.metadata.deletion_timestamp.is_none());
     operator.stop().await;
 }
 
@@ -351,7 +360,7 @@ async fn an_operator_that_was_killed_anywhere_is_followed_by_one_that_finishes()
         until("some writes", done).await;
         operator.kill();
         // So that the next one need not wait for the lease.
-        stage.objects(Kind::Lease).delete("ottla-operator", &DeleteParams::default()).await.unwrap();
+        let _there_or_not = stage.objects(Kind::Lease).delete("ottla-operator", &DeleteParams::default()).await;
     }
     let operator = stage.operator().await;
     stage.pods("c", &["c-a-0", "c-a-1", "c-a-2"]).await;

@@ -48,13 +48,12 @@ impl Observed {
 
     /// What follows from it for what should be.
     pub fn facts(&self, cluster: &str) -> Facts {
-        let ours = |object: &&Value| object.label(names::CLUSTER_LABEL) == Some(cluster);
         let mut seats: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
         let mut volumes = BTreeMap::new();
         for kind in [Kind::PersistentVolumeClaim, Kind::Pod] {
-            for (name, object) in self.of(kind).filter(|(_, object)| ours(object)) {
-                let (Some(pool), Some(id)) = (object.label(names::POOL_LABEL), object.broker()) else { continue };
-                seats.entry(pool.to_owned()).or_default().insert(id);
+            for (name, object) in self.of(kind) {
+                let Some((pool, id)) = seat(cluster, kind, name, object) else { continue };
+                seats.entry(pool).or_default().insert(id);
                 if kind == Kind::PersistentVolumeClaim {
                     volumes.insert(id, name.to_owned());
                 }
@@ -70,8 +69,19 @@ impl Observed {
             image: self.image(),
             shard_count: summary.map(|summary| summary.shard_count),
             held: summary.map(|summary| summary.held.clone()),
-            steady: summary.is_some_and(|summary| summary.under_replicated == 0 && summary.offline == 0),
+            steady: match &self.documents {
+                Documents::Absent | Documents::Begun => true,
+                Documents::Damaged(_) => false,
+                Documents::Whole(summary) => summary.under_replicated == 0 && summary.offline == 0,
+            },
         }
+    }
+
+    /// Registered brokers of which neither a Pod nor a volume was seen: somebody may have taken their labels off.
+    pub fn unseen(&self, cluster: &str) -> Vec<i32> {
+        let seats = self.facts(cluster).seats;
+        let registered = self.documents.summary().into_iter().flat_map(|summary| &summary.registered);
+        registered.filter(|id| !seats.values().any(|ids| ids.contains(id))).copied().collect()
     }
 
     /// The image of most of the brokers' Pods, the greater one of two as frequent.
@@ -84,6 +94,22 @@ impl Observed {
         }
         counts.into_iter().max_by_key(|(image, count)| (*count, *image)).map(|(image, _)| image.to_owned())
     }
+}
+
+/// The pool and the broker that an object belongs to: by its labels, or by its name if somebody has taken them off.
+fn seat(cluster: &str, kind: Kind, name: &str, object: &Value) -> Option<(String, i32)> {
+    if object.label(names::CLUSTER_LABEL).is_some_and(|label| label != cluster) {
+        return None;
+    }
+    if let (Some(pool), Some(id)) = (object.label(names::POOL_LABEL), object.broker()) {
+        return Some((pool.to_owned(), id));
+    }
+    let pod = match kind {
+        Kind::PersistentVolumeClaim => name.split_once(&format!("-{cluster}-"))?.1,
+        _ => name.strip_prefix(&format!("{cluster}-"))?,
+    };
+    let (pool, id) = pod.rsplit_once('-')?;
+    Some((pool.to_owned(), id.parse().ok()?))
 }
 
 /// What `desired` needs to know beyond `spec`.
@@ -101,6 +127,6 @@ pub struct Facts {
     pub shard_count: Option<u32>,
     /// How many partitions each broker holds; `None` when the metadata is not whole.
     pub held: Option<BTreeMap<i32, u64>>,
-    /// Every partition has a leader and all its in-sync replicas.
+    /// Every partition, if there is one, has a leader and all its in-sync replicas.
     pub steady: bool,
 }

@@ -21,7 +21,8 @@ use tokio::sync::Semaphore;
 use super::apply::{Failure, Hands, set_finalizers};
 use super::child::Owner;
 use super::desired::{Settings, desired, owner};
-use super::names::{FINALIZER, MANAGER, PAUSE};
+use super::kind::Kind;
+use super::names::{FINALIZER, MANAGER, PAUSE, claim, pod};
 use super::observe::{look, look_by_name};
 use super::observed::Observed;
 use super::plan::{Plan, Step, plan};
@@ -144,6 +145,7 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
         return Ok(Left::More);
     }
     let mut observed = look(&context.hands.client, &owner).await?;
+    look_for_unseen(context, &cluster, &owner, &mut observed).await?;
     let facts = observed.facts(&owner.name);
     let wanted = desired(&cluster, &facts, &context.settings);
     let mut plan_now = Plan::default();
@@ -182,6 +184,29 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
         () if plan_now.waits || !plan_now.steps.is_empty() => Left::Waiting,
         () => Left::Nothing,
     })
+}
+
+/// Looks by name for brokers that are registered and were not found by label: one that is only without its labels must not
+/// be taken for lost.
+async fn look_for_unseen(
+    context: &Context,
+    cluster: &Cluster,
+    owner: &Owner,
+    observed: &mut Observed,
+) -> kube::Result<()> {
+    let unseen = observed.unseen(&owner.name);
+    let mut wanted = Vec::new();
+    for pool in &cluster.spec.pools {
+        for id in &unseen {
+            let pod = pod(&owner.name, &pool.name, *id);
+            let claims =
+                pool.storage.volumes.iter().map(|volume| (Kind::PersistentVolumeClaim, claim(&volume.name, &pod)));
+            wanted.extend(claims.collect::<Vec<_>>());
+            wanted.push((Kind::Pod, pod));
+        }
+    }
+    let names = wanted.iter().map(|(kind, name)| (*kind, name.as_str()));
+    look_by_name(&context.hands.client, owner, names, observed).await
 }
 
 /// Sees to it that a Cluster whose volumes go with it is kept until its metadata is gone as well, and no other one. Whether

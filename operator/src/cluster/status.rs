@@ -99,7 +99,7 @@ fn ready(view: &View<'_>, health: &Health) -> Verdict {
     if serving == total {
         return ("True", Reason::BrokersReady, format!("{total} of {total} brokers serve"));
     }
-    if health.restarting {
+    if health.restarting && view.refusals.is_empty() {
         return ("True", Reason::Rolling, format!("{serving} of {total} brokers serve, one is being restarted"));
     }
     let (reason, what) = health.worst.clone().unwrap_or((Reason::BrokersNotReady, String::new()));

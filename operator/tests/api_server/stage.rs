@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::DynamicObject;
-use kube::{Client, Config, ResourceExt};
+use kube::{Client, ResourceExt};
 use ottla_crds::{Cluster, MetadataShard};
 use ottla_operator::args::Args;
 use ottla_operator::cluster::kind::Kind;
@@ -93,7 +93,7 @@ impl Stage {
     async fn grant(&self, files: &[&str]) {
         for text in files.iter().flat_map(|file| file.split("\n---\n")) {
             let mut object: Value = serde_yaml::from_str(text).unwrap();
-            if let Some(subjects) = object["subjects"].as_array_mut() {
+            if let Some(subjects) = object.get_mut("subjects").and_then(Value::as_array_mut) {
                 subjects.iter_mut().for_each(|subject| subject["namespace"] = json!(self.namespace));
             }
             let kind = object["kind"].as_str().unwrap().to_owned();

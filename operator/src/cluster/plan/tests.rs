@@ -84,6 +84,32 @@ fn whatever_is_edited_is_put_back() {
 }
 
 #[test]
+fn a_broker_without_its_labels_is_still_that_broker() {
+    let cluster = three("");
+    let mut observed = settled(&cluster);
+    let bare = json!({"metadata": {"labels": {names::CLUSTER_LABEL: null, names::POOL_LABEL: null, names::BROKER_LABEL: null}}});
+    edit(&mut observed, Kind::Pod, "c-a-1", bare.clone());
+    edit(
+        &mut observed,
+        Kind::PersistentVolumeClaim,
+        "data-c-a-1",
+        json!({"metadata": {"labels": {names::POOL_LABEL: null}}}),
+    );
+    assert_eq!(
+        steps(&planned(&cluster, &observed)),
+        ["apply PersistentVolumeClaim data-c-a-1: Edited", "mend Pod c-a-1"]
+    );
+    let mut stripped = observed.clone();
+    stripped.objects.remove(&(Kind::Pod, "c-a-1".to_owned()));
+    stripped.objects.remove(&(Kind::PersistentVolumeClaim, "data-c-a-1".to_owned()));
+    assert_eq!(stripped.unseen("c"), [1], "it is looked for by name");
+    edit(&mut observed, Kind::PersistentVolumeClaim, "data-c-a-1", bare);
+    let plan = planned(&cluster, &observed);
+    assert_eq!(steps(&plan), ["mend Pod c-a-1"]);
+    assert_eq!(plan.refusals[0].reason, Reason::NameTaken, "only a person can say whose disk it is");
+}
+
+#[test]
 fn what_the_api_server_adds_is_left_alone() {
     let cluster = three("");
     let mut observed = settled(&cluster);

@@ -145,30 +145,27 @@ fn failure(step: &Step, error: kube::Error) -> Failure {
         return Failure::Failed { what: step.to_string(), why: error.to_string() };
     };
     match reason(step, status) {
-        Some(reason) => {
-            Failure::Refused(Refusal::new(reason, format!("{step}: {}{}", status.message, way_out(reason))))
+        Some((reason, way_out)) => {
+            Failure::Refused(Refusal::new(reason, format!("{step}: {}{way_out}", status.message)))
         }
         None => Failure::Failed { what: step.to_string(), why: format!("{} {}", status.code, status.message) },
     }
 }
 
-fn reason(step: &Step, status: &Status) -> Option<Reason> {
+/// What a person has to do something about, and what.
+fn reason(step: &Step, status: &Status) -> Option<(Reason, &'static str)> {
     let is_claim = matches!(step, Step::Apply { child, .. } if child.kind == Kind::PersistentVolumeClaim);
     match status.code {
-        403 if status.message.contains("exceeded quota") => Some(Reason::QuotaExceeded),
-        403 | 422 if is_claim && status.message.contains("resize") => Some(Reason::VolumeImmutable),
-        403 => Some(Reason::Forbidden),
-        400 | 422 => Some(Reason::ChildRefused),
+        403 if status.message.contains("exceeded quota") => {
+            Some((Reason::QuotaExceeded, "; raise the quota, or declare less"))
+        }
+        403 | 422 if is_claim && status.message.contains("resize") => {
+            let way_out = "; use a StorageClass with allowVolumeExpansion, or declare the size as it was";
+            Some((Reason::VolumeImmutable, way_out))
+        }
+        403 => Some((Reason::Forbidden, "; give the operator's account this permission")),
+        400 | 422 => Some((Reason::ChildRefused, "")),
         _ => None,
-    }
-}
-
-fn way_out(reason: Reason) -> &'static str {
-    match reason {
-        Reason::QuotaExceeded => "; raise the quota, or declare less",
-        Reason::VolumeImmutable => "; use a StorageClass with allowVolumeExpansion, or declare the size as it was",
-        Reason::Forbidden => "; give the operator's account this permission",
-        _ => "",
     }
 }
 

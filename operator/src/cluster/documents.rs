@@ -91,8 +91,7 @@ pub fn read(found: Vec<(String, Option<Document>)>) -> Documents {
 fn summary(root: &Root, shards: impl Iterator<Item = Arc<Shard>>) -> Summary {
     let mut summary = Summary {
         cluster_id: root.header.cluster.to_string(),
-        controller: (root.header.epoch.get() > 0)
-            .then(|| (root.header.writer.get(), i64::from(root.header.epoch.get()))),
+        controller: (root.header.epoch.get() > 0).then(|| (root.header.writer.get(), root.header.epoch.get())),
         registered: root.members.keys().map(|id| id.get()).collect(),
         retired: root.retired.keys().map(|id| id.get()).collect(),
         shard_count: root.shard_count,

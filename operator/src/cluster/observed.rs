@@ -104,9 +104,10 @@ fn seat(cluster: &str, kind: Kind, name: &str, object: &Value) -> Option<(String
     if let (Some(pool), Some(id)) = (object.label(names::POOL_LABEL), object.broker()) {
         return Some((pool.to_owned(), id));
     }
-    let pod = match kind {
-        Kind::PersistentVolumeClaim => name.split_once(&format!("-{cluster}-"))?.1,
-        _ => name.strip_prefix(&format!("{cluster}-"))?,
+    let pod = if kind == Kind::PersistentVolumeClaim {
+        name.split_once(&format!("-{cluster}-"))?.1
+    } else {
+        name.strip_prefix(&format!("{cluster}-"))?
     };
     let (pool, id) = pod.rsplit_once('-')?;
     Some((pool.to_owned(), id.parse().ok()?))

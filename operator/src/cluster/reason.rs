@@ -79,8 +79,6 @@ pub enum Reason {
     PartitionsOffline,
     /// It cannot be known yet.
     Unknown,
-    /// A listener goes without TLS or authentication because `spec` says so.
-    InsecureListener,
 }
 
 impl Reason {
@@ -123,7 +121,6 @@ impl Reason {
             Self::UnderReplicated => "UnderReplicated",
             Self::PartitionsOffline => "PartitionsOffline",
             Self::Unknown => "Unknown",
-            Self::InsecureListener => "InsecureListener",
         }
     }
 }

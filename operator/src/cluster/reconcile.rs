@@ -102,18 +102,17 @@ pub async fn reconcile(cluster: Arc<Cluster>, context: Arc<Context>) -> Result<A
         Err(_) => "error",
     };
     context.hands.metrics.reconciled("cluster", word, began.elapsed());
-    Ok(match left? {
-        Left::Refused => Action::requeue(context.backoff.lock().failed(key, rand::random())),
-        left => {
-            context.backoff.lock().forget(&key);
-            let spread = |delay: Duration| delay.mul_f64(1.0 + rand::random::<f64>() / 5.0);
-            match left {
-                Left::More => Action::requeue(Duration::ZERO),
-                Left::Waiting => Action::requeue(spread(AGAIN)),
-                Left::Nothing | Left::Refused => Action::requeue(spread(LATER)),
-            }
-        }
-    })
+    let left = left?;
+    if left == Left::Refused {
+        return Ok(Action::requeue(context.backoff.lock().failed(key, rand::random())));
+    }
+    context.backoff.lock().forget(&key);
+    let delay = match left {
+        Left::More => Duration::ZERO,
+        Left::Waiting => AGAIN,
+        Left::Nothing | Left::Refused => LATER,
+    };
+    Ok(Action::requeue(delay.mul_f64(1.0 + rand::random::<f64>() / 5.0)))
 }
 
 /// When a turn that failed is taken again.

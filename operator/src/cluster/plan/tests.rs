@@ -69,9 +69,10 @@ fn whatever_is_edited_is_put_back() {
     for (kind, name) in whole.objects.keys() {
         let mut observed = whole.clone();
         edit(&mut observed, *kind, name, json!({"metadata": {"labels": {"app.kubernetes.io/name": "mine"}}}));
-        let expected = match kind {
-            Kind::Pod => format!("mend Pod {name}"),
-            _ => format!("apply {} {name}: Edited", kind.name()),
+        let expected = if *kind == Kind::Pod {
+            format!("mend Pod {name}")
+        } else {
+            format!("apply {} {name}: Edited", kind.name())
         };
         let plan = planned(&cluster, &observed);
         assert_eq!(steps(&plan), [expected]);

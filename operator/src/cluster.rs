@@ -6,7 +6,7 @@
 pub mod apply;
 pub mod check;
 pub mod child;
-pub mod depart;
+mod depart;
 pub mod desired;
 pub mod documents;
 #[cfg(test)]
@@ -19,6 +19,6 @@ pub mod observed;
 pub mod plan;
 pub mod reason;
 pub mod reconcile;
-pub mod safety;
+mod safety;
 pub mod status;
 pub mod watch;

@@ -24,7 +24,6 @@ use crate::args::{Args, LogFormat};
 use crate::cluster::apply::Hands;
 use crate::cluster::desired::Settings;
 use crate::cluster::reconcile::{Context, on_error, reconcile};
-use crate::cluster::safety::Unknown;
 use crate::cluster::watch::{Scope, news};
 use crate::election::{Election, LEASE_OF, Pulse};
 use crate::http::{Shown, serve};
@@ -97,7 +96,6 @@ pub async fn operate(args: Args, socket: TcpListener, stop: CancellationToken) -
     let context = Arc::new(Context {
         hands: Hands { client, config, metrics },
         settings: Settings { image: args.broker_image.clone(), version: args.broker_version.clone() },
-        safety: Arc::new(Unknown),
         room: Semaphore::new(usize::from(args.concurrency)),
         backoff: parking_lot::Mutex::default(),
     });

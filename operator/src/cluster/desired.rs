@@ -10,6 +10,7 @@ use ottla_crds::cluster::{Listener, ListenerType, Pool, UpdatePolicy};
 
 use super::check::check;
 use super::child::{Child, Owner};
+use super::kind::Kind;
 use super::names;
 use super::observed::Facts;
 use super::reason::{Reason, Refusal};
@@ -66,6 +67,13 @@ pub struct Desired {
     pub image: String,
     /// When brokers may be restarted.
     pub policy: UpdatePolicy,
+}
+
+impl Desired {
+    /// The Pod of a broker.
+    pub fn pod(&self, seat: &Seat) -> Option<&Child> {
+        self.children.iter().find(|child| child.kind == Kind::Pod && child.name == seat.pod)
+    }
 }
 
 /// Everything that `cluster` should be made of.

@@ -28,7 +28,7 @@ use super::observed::Observed;
 use super::plan::{Plan, Step, plan};
 use super::reason::Refusal;
 use super::status::{View, status};
-use super::{depart, safety::Safety};
+use super::{depart, safety};
 use crate::backoff::Backoff;
 
 /// How long one turn may take.
@@ -44,8 +44,6 @@ pub struct Context {
     pub hands: Hands,
     /// What the operator was started with.
     pub settings: Settings,
-    /// Who says whether a broker may be stopped.
-    pub safety: Arc<dyn Safety>,
     /// How many turns may be under way.
     pub room: Semaphore,
     /// How often each Cluster has failed in a row.
@@ -154,7 +152,7 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
         Ok(desired) => {
             let names = desired.children.iter().map(|child| (child.kind, child.name.as_str()));
             look_by_name(&context.hands.client, &owner, names, &mut observed).await?;
-            observed.can_stop = context.safety.can_stop(&owner, desired, &observed).await;
+            observed.can_stop = safety::ask(desired, &observed).await;
             plan_now = plan(desired, &observed);
             refusals.append(&mut plan_now.refusals);
         }
@@ -180,7 +178,7 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
     Ok(match () {
         () if more => Left::More,
         () if !refusals.is_empty() => Left::Refused,
-        () if plan_now.waits || !plan_now.steps.is_empty() => Left::Waiting,
+        () if plan_now.waits || plan_now.pending.is_some() || !plan_now.steps.is_empty() => Left::Waiting,
         () => Left::Nothing,
     })
 }

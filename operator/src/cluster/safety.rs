@@ -1,28 +1,113 @@
-//! Who says whether a broker may be stopped.
+//! Who says whether a broker may be stopped: the cluster's own controller, over gRPC.
 //!
-//! Owns the question. Must never be answered on behalf of a broker that was not asked: who is not in the answer must not
-//! be stopped.
+//! Owns the question. Must never answer on behalf of a controller that was not reached: who is not in the answer must not be
+//! stopped.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
 
-use super::child::Owner;
+use ottla_rpc::operations::{Client, MayStopRequest};
+use ottla_rpc::transport::endpoint;
+
 use super::desired::Desired;
+use super::kind::Kind;
+use super::names;
 use super::observed::{CanStop, Observed};
+use super::plan::{is_current, is_ready};
 
-/// Asks brokers, or whoever knows.
-#[async_trait::async_trait]
-pub trait Safety: Send + Sync {
-    /// Per broker, whether it may be stopped now; who is not in it is unknown. Never waits longer than a few seconds.
-    async fn can_stop(&self, owner: &Owner, desired: &Desired, observed: &Observed) -> BTreeMap<i32, CanStop>;
+/// How long all questions of one turn may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// How long one may take.
+const QUESTION: Duration = Duration::from_secs(2);
+
+/// Asks about every broker that runs something older than what is wanted; nobody is asked when there is none.
+pub(super) async fn ask(desired: &Desired, observed: &Observed) -> BTreeMap<i32, CanStop> {
+    let mut answers = BTreeMap::new();
+    let outdated = outdated(desired, observed);
+    if !outdated.is_empty() {
+        // What was answered until then counts.
+        let asked = tokio::time::timeout(DEADLINE, ask_all(desired, observed, &outdated, &mut answers)).await;
+        if asked.is_err() {
+            let (namespace, cluster) = (&desired.owner.namespace, &desired.owner.name);
+            tracing::warn!(namespace, cluster, "no answer within {DEADLINE:?} whether brokers may be stopped");
+        }
+    }
+    answers
 }
 
-/// Brokers do not answer the question yet: nobody is asked, so that no broker that runs is stopped.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unknown;
+fn outdated(desired: &Desired, observed: &Observed) -> Vec<i32> {
+    let is_outdated = |id: &i32| {
+        let seat = desired.brokers.get(id)?;
+        let pod = observed.get(Kind::Pod, &seat.pod)?;
+        Some(!is_current(pod, &desired.pod(seat)?.manifest))
+    };
+    desired.brokers.keys().filter(|id| is_outdated(id) == Some(true)).copied().collect()
+}
 
-#[async_trait::async_trait]
-impl Safety for Unknown {
-    async fn can_stop(&self, _: &Owner, _: &Desired, _: &Observed) -> BTreeMap<i32, CanStop> {
-        BTreeMap::new()
+/// Where brokers that serve listen for questions: the controller first, as far as the metadata knows it.
+fn addresses(desired: &Desired, observed: &Observed) -> Vec<IpAddr> {
+    let controller = observed.documents.summary().and_then(|summary| summary.controller).map(|(id, _)| id);
+    let mut serving: Vec<(bool, IpAddr)> = desired
+        .brokers
+        .values()
+        .filter_map(|seat| Some((seat.id, observed.get(Kind::Pod, &seat.pod).filter(|pod| is_ready(pod))?)))
+        .filter_map(|(id, pod)| Some((controller != Some(id), pod["status"]["podIP"].as_str()?.parse().ok()?)))
+        .collect();
+    serving.sort_by_key(|(other, _)| *other);
+    serving.into_iter().map(|(_, address)| address).collect()
+}
+
+async fn ask_all(desired: &Desired, observed: &Observed, ids: &[i32], answers: &mut BTreeMap<i32, CanStop>) {
+    for address in addresses(desired, observed) {
+        let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+        let uri = format!("http://{host}:{}", names::GRPC_PORT).parse().expect("an address and a port make one");
+        let Ok(channel) = endpoint(uri).timeout(QUESTION).connect().await else { continue };
+        let mut client = Client::new(channel);
+        for id in ids {
+            match client.may_stop(MayStopRequest { brokers: vec![*id] }).await {
+                Ok(answer) if answer.get_ref().may => drop(answers.insert(*id, CanStop::Yes)),
+                Ok(_) => drop(answers.insert(*id, CanStop::No)),
+                // Not the controller, most likely: the next one may be.
+                Err(status) => {
+                    tracing::debug!(%address, message = status.message(), "ask whether a broker may be stopped");
+                    break;
+                }
+            }
+        }
+        if !answers.is_empty() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fixture::{edit, settled, three, wanted};
+    use super::*;
+
+    #[test]
+    fn only_the_outdated_are_asked_about_and_the_controller_is_asked_first() {
+        let mut observed = settled(&three(""));
+        assert_eq!(outdated(&wanted(&three(""), &observed).unwrap(), &observed), [0; 0]);
+        let changed = wanted(&three(", config: {num.partitions: 6}"), &observed).unwrap();
+        assert_eq!(outdated(&changed, &observed), [0, 1, 2]);
+        if let super::super::documents::Documents::Whole(summary) = &mut observed.documents {
+            summary.controller = Some((2, 4));
+        }
+        for (pod, ip) in [("c-a-0", "10.0.0.1"), ("c-a-1", "no address"), ("c-a-2", "fd00::3")] {
+            edit(&mut observed, Kind::Pod, pod, json!({"status": {"podIP": ip}}));
+        }
+        let expected: Vec<IpAddr> = ["fd00::3", "10.0.0.1"].iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(addresses(&changed, &observed), expected);
+    }
+
+    #[tokio::test]
+    async fn who_is_not_reached_says_nothing() {
+        let observed = settled(&three(""));
+        let changed = wanted(&three(", config: {num.partitions: 6}"), &observed).unwrap();
+        assert!(ask(&changed, &observed).await.is_empty(), "no Pod has an address");
     }
 }

@@ -5,7 +5,6 @@ use ottla_crds::Cluster;
 use super::*;
 use crate::cluster::child::Seen;
 use crate::cluster::fixture::{cluster, pool, settings, three};
-use crate::cluster::kind::Kind;
 
 fn children(cluster: &Cluster, facts: &Facts) -> Vec<Child> {
     desired(cluster, facts, &settings()).unwrap().children

@@ -60,8 +60,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, observed: &Observed) {
     let (mut settled, mut outdated, mut started) = (true, Vec::new(), 0);
     let mut missing = Vec::new();
     for seat in desired.brokers.values() {
-        let child = desired.children.iter().find(|child| child.kind == Kind::Pod && child.name == seat.pod);
-        let Some(wanted) = child else { continue };
+        let Some(wanted) = desired.pod(seat) else { continue };
         let claim = observed.get(Kind::PersistentVolumeClaim, &seat.claim);
         if observed.get(Kind::Pod, &seat.pod).is_none() && claim.is_some_and(Seen::is_going) {
             settled = false;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ottla_coordination::{Coordination, Expected, Put, PutError};
 use ottla_core::controller::{
     Answer, Document, DocumentId, Effect, Effects, Event, Machine, Phase, Request, RequestId, WriteId,
 };

@@ -82,7 +82,9 @@ pub fn create(
 ) -> Result<Birth, BirthError> {
     let other = |found, wanted| Err(BirthError::Other { found, wanted });
     if let Some(found) = cluster_of(coordination)? {
-        return wanted.filter(|wanted| *wanted != found).map_or(Ok(Birth::Existed(found)), |wanted| other(found, wanted));
+        return wanted
+            .filter(|wanted| *wanted != found)
+            .map_or(Ok(Birth::Existed(found)), |wanted| other(found, wanted));
     }
     let cluster = match (begun(coordination)?, wanted) {
         (Some(found), Some(wanted)) if found != wanted => return other(found, wanted),
@@ -137,7 +139,7 @@ pub fn create_documents(coordination: &dyn Coordination, documents: &[Document])
 mod tests {
     use std::sync::Arc;
 
-    use ottla_core::controller::document::{Root, Shard};
+    use ottla_core::controller::document::Shard;
 
     use super::*;
     use crate::Embedded;
@@ -181,9 +183,9 @@ mod tests {
 
     #[test]
     fn a_root_says_whose_it_is() {
-        let mut root = Root::default();
-        root.header.cluster = id(9);
-        assert_eq!(cluster_in(&ottla_rpc::encode(&Document::Root(Arc::new(root)))), Ok(id(9)));
+        let of_a_new_cluster = document::initial(id(9));
+        let root = of_a_new_cluster.iter().find(|document| document.id() == DocumentId::Root).unwrap();
+        assert_eq!(cluster_in(&ottla_rpc::encode(root)), Ok(id(9)));
         assert!(cluster_in(&ottla_rpc::encode(&Document::Shard(Arc::default()))).is_err());
         assert!(cluster_in(b"garbage").is_err());
     }

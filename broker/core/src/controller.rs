@@ -183,6 +183,8 @@ pub enum Event {
         epoch: ControllerEpoch,
         /// The registered brokers.
         registered: BTreeSet<BrokerId>,
+        /// The newest metadata that its data directory holds by now (A7).
+        seen: Vector,
     },
     /// A broker, this one perhaps, has not heard the controller of that epoch for as long as makes a broker dead.
     ControllerSilent {
@@ -425,7 +427,10 @@ impl Machine {
             Event::Left { broker, incarnation } => self.on_left(now, broker, incarnation),
             Event::Presented(presentation) => self.on_presented(presentation, out),
             Event::HandedOver(ages) => self.on_handed_over(now, &ages),
-            Event::Followed { epoch, registered } => self.preemption.follow(epoch, registered),
+            Event::Followed { epoch, registered, seen } => {
+                self.preemption.follow(epoch, registered);
+                self.on_own_seen(seen, out);
+            }
             Event::ControllerSilent { broker, epoch, ages } => {
                 self.on_controller_silent(now, broker, epoch, &ages, out);
             }

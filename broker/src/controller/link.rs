@@ -426,8 +426,11 @@ pub(super) fn take_in(
                     tracing::warn!(%error, "what a controller sent is not acted on");
                     continue;
                 }
-                let (epoch, registered) = ledger.lock().registered();
-                let followed = Event::Followed { epoch, registered };
+                let ((epoch, registered), seen) = {
+                    let ledger = ledger.lock();
+                    (ledger.registered(), ledger.vector())
+                };
+                let followed = Event::Followed { epoch, registered, seen };
                 let _stopped = shell.blocking_send(Input::Event(Box::new(followed)));
             }
             Intake::Answer(reply, answer) => {

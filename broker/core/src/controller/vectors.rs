@@ -125,6 +125,27 @@ impl Machine {
         }
     }
 
+    /// This broker itself has taken in metadata, of another controller: whatever it claims later has to descend from that.
+    pub(super) fn on_own_seen(&mut self, seen: Vector, out: &mut Effects) {
+        let newer =
+            |(document, seen): &(DocumentId, Seen)| self.vectors.own.get(document).is_none_or(|known| known < seen);
+        let newer: Vector = seen.into_iter().filter(newer).collect();
+        if newer.is_empty() {
+            return;
+        }
+        let documents: Vec<DocumentId> = newer.keys().copied().collect();
+        self.vectors.own.extend(newer);
+        if self.phase == Phase::GatheringVectors {
+            return self.weigh_again(out);
+        }
+        for document in documents {
+            // What is being read was perhaps read before the other controller wrote it.
+            if self.is_reading(document) {
+                self.read(document, out);
+            }
+        }
+    }
+
     pub(super) fn on_handed_over(&mut self, now: Instant, ages: &BTreeMap<BrokerId, Duration>) {
         for (id, age) in ages {
             if let Some(at) = now.checked_sub(*age) {

@@ -261,3 +261,20 @@ fn a_successor_on_a_branch_is_no_successor() {
     acting.feed(Event::Ask(RequestId(99), Request::AllocateProducerIds));
     assert!(matches!(acting.halted, Some(Halt::RolledBack { .. })), "{:?}", acting.halted);
 }
+
+// A7
+#[test]
+fn what_a_broker_took_in_since_it_started_counts_when_it_claims() {
+    let bench = Bench::ready();
+    let newest = bench.store.root().header.seen();
+    // It started on an empty directory and followed another controller; then the root was restored to before anybody.
+    let mut machine = Machine::new(config(2, 2));
+    let (mut out, registered) = (Effects::new(), [BrokerId::new(1), BrokerId::new(2)].into());
+    let seen = [(DocumentId::Root, newest)].into();
+    machine.step(epoch(), Event::Followed { epoch: newest.epoch, registered, seen }, &mut out);
+    machine.step(epoch(), Event::Lease(LeaseSeen::Ours(Revision("1".into()))), &mut out);
+    let Some(Effect::Read { document, token }) = out.pop() else { panic!("{out:?}") };
+    let outcome = Store::initialised().read(document);
+    machine.step(epoch(), Event::Read { document, token, outcome }, &mut out);
+    assert!(matches!(out.last(), Some(Effect::Halted(Halt::RolledBack { .. }))), "{out:?}");
+}

@@ -17,7 +17,7 @@ impl Follower {
         let mut follower = Self { now: start, machine: Machine::new(config(me, 5)), reached_at: Vec::new(), start };
         follower.sees_holder("first", "a");
         let registered = (1..=5).map(id).collect();
-        follower.feed(Event::Followed { epoch: ControllerEpoch::new(4), registered });
+        follower.feed(Event::Followed { epoch: ControllerEpoch::new(4), registered, seen: Vector::new() });
         follower
     }
 

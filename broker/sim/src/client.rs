@@ -14,6 +14,8 @@ use crate::world::{Action, Beside, World};
 
 /// How long a request may take. Microseconds.
 const TIMEOUT_US: u64 = 3_000_000;
+/// When everything is healed and nobody produces any more. Microseconds.
+const QUIET_US: u64 = 30_000_000;
 /// How much later than its time a held request may be let go: clocks do not go at the same speed. Microseconds.
 const HELD_US: u64 = 100_000;
 
@@ -68,7 +70,7 @@ impl Clients {
 
 impl World {
     pub(crate) fn produce(&mut self, index: usize) {
-        if self.healed && self.clients.values > 0 && self.now > 20_000_000 {
+        if self.healed && self.clients.values > 0 && self.now > QUIET_US {
             return;
         }
         let pause = self.rng.within(5_000, 60_000);
@@ -117,10 +119,10 @@ impl World {
     fn look_up(&mut self, index: usize) {
         let p = self.clients.producers[index].partition;
         let b = usize::try_from(self.rng.within(0, self.nodes.len() as u64)).unwrap_or(0);
-        let stale = self.nodes[b].disk.snapshot.partitions.get(p);
-        let newest = self.snapshot.partitions.get(p);
+        let stale = crate::committed::told(&self.nodes[b].image, p).and_then(|assignment| assignment.leader_id());
+        let newest = self.snapshot.partitions.get(p).and_then(|assignment| assignment.leader_id());
         let known = if self.rng.chance(300) { stale } else { newest };
-        if let Some(leader) = known.and_then(|assignment| assignment.leader_id()) {
+        if let Some(leader) = known {
             self.clients.producers[index].leader = usize::try_from(leader.get() - 1).unwrap_or(0);
         }
     }
@@ -273,7 +275,9 @@ impl World {
 
     /// Somebody reads a record from every broker that believes to lead, and asks for the high watermark.
     pub(crate) fn consume(&mut self) {
-        self.plan(15_000, Action::Consume);
+        // When everything has come right there is nothing new to read.
+        let pause = if self.healed && self.now > QUIET_US { 300_000 } else { 15_000 };
+        self.plan(pause, Action::Consume);
         for b in 0..self.nodes.len() {
             for p in 0..self.truth.len() {
                 self.read(b, p);

@@ -6,10 +6,8 @@
 use ottla_core::replica::{Assignment, Event, LogView, Replica};
 use ottla_core::types::Offset;
 
-use crate::controller::Controller;
-use crate::log::SimLog;
-use crate::node::{Disk, Node};
-use crate::world::{Action, Beside, Payload, World};
+use crate::node::Node;
+use crate::world::{Action, Beside, World};
 
 impl World {
     /// One more fault, and when the next one comes.
@@ -20,7 +18,7 @@ impl World {
         let pause = self.rng.within(100_000, 1_200_000);
         self.plan(pause, Action::Fault);
         let b = usize::try_from(self.rng.within(0, self.nodes.len() as u64)).unwrap_or(0);
-        match self.rng.within(0, 28) {
+        match self.rng.within(0, 37) {
             0 | 1 => self.crash(b),
             2 | 3 => {
                 let effects = u32::try_from(self.rng.within(0, 300)).unwrap_or(0);
@@ -39,8 +37,15 @@ impl World {
             15 => self.silence_controller(),
             16 => self.power_loss(),
             17 => self.reset(b),
-            18 => self.busy_controller(b),
-            19 | 20 => self.restore_disk(b),
+            18 => self.slow_api(b),
+            28 => self.api_down(),
+            29 => self.start_twin(b),
+            34 => self.lose_document(),
+            35 | 36 => self.image_disk(b),
+            30 => self.cut_from_api(b),
+            31 => self.worse_api(),
+            32 | 33 => self.touch_lease(b),
+            19 | 20 => self.restore_disk(),
             21 | 22 => self.die_stalled(b),
             23 | 24 => self.die_deaf(b),
             25 | 26 => self.flap(b),
@@ -48,8 +53,13 @@ impl World {
         }
     }
 
-    fn tell_fault(&mut self, what: std::fmt::Arguments<'_>) {
+    pub(crate) fn tell_fault(&mut self, what: std::fmt::Arguments<'_>) {
         self.story.tell(self.now, format_args!("fault: {what}"));
+    }
+
+    /// The broker whose process holds the Lease, or held it last; the first, before there was any.
+    pub(crate) fn controller(&self) -> usize {
+        self.store.holder().map_or(0, |holder| holder.node)
     }
 
     fn crash(&mut self, b: usize) {
@@ -103,7 +113,8 @@ impl World {
         let span = self.rng.within(500_000, 3_000_000);
         self.tell_fault(format_args!("broker {} hears nothing from the controller for {} ms", b + 1, span / 1000));
         self.count("deaf before it died");
-        self.block(0, b + 1, span);
+        let controller = self.controller();
+        self.block(controller + 1, b + 1, span);
         let last = if self.rng.chance(500) { Action::Crash(b) } else { Action::Damage(b) };
         self.plan(span - 1000, last);
     }
@@ -115,7 +126,7 @@ impl World {
         self.tell_fault(format_args!("broker {} restarts while the controller is slow, {} ms", b + 1, span / 1000));
         self.count("flapping");
         self.restart(b);
-        self.network.asks_slow_until = self.now + span;
+        self.api.slow_until = self.now + span;
         for _ in 0..8 {
             let at = self.rng.within(1_000_000, span);
             self.plan(at, Action::TakenForDead(b));
@@ -129,8 +140,11 @@ impl World {
     fn power_loss(&mut self) {
         self.tell_fault(format_args!("power loss"));
         self.count("power loss");
+        let all = self.rng.chance(500);
         for b in 0..self.nodes.len() {
-            self.crash(b);
+            if all || self.rng.chance(600) {
+                self.crash(b);
+            }
         }
     }
 
@@ -142,14 +156,14 @@ impl World {
         self.nodes[b].late_until = self.now + span;
     }
 
-    fn block(&mut self, from: usize, to: usize, span: u64) {
+    pub(crate) fn block(&mut self, from: usize, to: usize, span: u64) {
         self.network.blocked.insert((from, to));
         self.plan(span, Action::Unblock(from, to));
     }
 
     fn cut_one_way(&mut self) {
         let nodes = self.nodes.len() as u64 + 1;
-        let (from, to) = (self.rng.within(0, nodes), self.rng.within(0, nodes));
+        let (from, to) = (self.rng.within(1, nodes), self.rng.within(1, nodes));
         let span = self.rng.within(300_000, 4_000_000);
         self.tell_fault(format_args!("nothing comes from {from} to {to} for {} ms", span / 1000));
         self.count("one-way partition");
@@ -160,7 +174,7 @@ impl World {
     fn cut_off(&mut self, b: usize) {
         let span = self.rng.within(300_000, 4_000_000);
         self.tell_fault(format_args!("broker {} is cut off for {} ms", b + 1, span / 1000));
-        for other in (0..=self.nodes.len()).filter(|&other| other != b + 1) {
+        for other in (1..=self.nodes.len()).filter(|&other| other != b + 1) {
             self.block(b + 1, other, span);
             self.block(other, b + 1, span);
         }
@@ -169,17 +183,19 @@ impl World {
     fn cut_from_controller(&mut self, b: usize) {
         let span = self.rng.within(300_000, 4_000_000);
         self.tell_fault(format_args!("broker {} is cut from the controller for {} ms", b + 1, span / 1000));
-        self.block(b + 1, 0, span);
-        self.block(0, b + 1, span);
+        let controller = self.controller();
+        self.block(b + 1, controller + 1, span);
+        self.block(controller + 1, b + 1, span);
     }
 
-    /// Controller and one broker here, everybody else there.
+    /// The controller and one broker here, everybody else there.
     fn split(&mut self, b: usize) {
         let span = self.rng.within(2_000_000, 5_000_000);
         self.tell_fault(format_args!("broker {} and the controller are cut from the rest, {} ms", b + 1, span / 1000));
         self.count("split");
-        for other in (1..=self.nodes.len()).filter(|&other| other != b + 1) {
-            for side in [0, b + 1] {
+        let here = [self.controller() + 1, b + 1];
+        for other in (1..=self.nodes.len()).filter(|other| !here.contains(other)) {
+            for side in here {
                 self.block(other, side, span);
                 self.block(side, other, span);
             }
@@ -200,78 +216,10 @@ impl World {
         self.nodes[b].disk.slow_until = self.now + span;
     }
 
-    /// Whether everything committed is held without this broker, by another that may be elected; and nobody else has lost
-    /// anything that he has not got back: a change that is under way may count on who will be the last.
-    fn is_spare(&self, b: usize, p: usize) -> bool {
-        let id = self.nodes[b].id;
-        let Some(assignment) = self.snapshot.partitions.get(p) else { return false };
-        let mut others = self.nodes.iter().filter(|node| node.id != id && assignment.replicas.contains(&node.id));
-        let lost = |node: &Node| node.disk.logs[p].wiped || node.disk.logs[p].suspect;
-        !others.clone().any(lost) && others.any(|node| assignment.is_member(node.id))
-    }
-
-    pub(crate) fn empty_disk(&mut self, b: usize) {
-        let controller_runs = self.controller_down_until <= self.now;
-        if self.healed || !controller_runs || (0..self.truth.len()).any(|p| !self.is_spare(b, p)) {
-            return;
-        }
-        self.tell_fault(format_args!("broker {} loses its disk", b + 1));
-        self.count("empty disk");
-        let partitions = self.truth.len();
-        let (logs, watermarks) = (vec![SimLog::default(); partitions], vec![Default::default(); partitions]);
-        self.replace_disk(b, Disk { logs, watermarks, ..Disk::default() });
-    }
-
-    fn copy_disk(&mut self, b: usize) {
-        let node = &mut self.nodes[b];
-        // As an image of a disk that runs: whatever was not synced is not in it.
-        let mut copy = node.disk.clone();
-        for log in &mut copy.logs {
-            log.drop_unsynced();
-        }
-        node.copy = Some(copy);
-    }
-
-    /// An old image of the disk is put back, of a run before the last one that was heard: only that can be noticed (A9).
-    fn restore_disk(&mut self, b: usize) {
-        let controller_runs = self.controller_down_until <= self.now;
-        if !controller_runs || (0..self.truth.len()).any(|p| !self.is_spare(b, p)) {
-            return;
-        }
-        let node = &self.nodes[b];
-        let heard = node.registered && node.host.controller_acked().is_some();
-        let Some(copy) = node.copy.clone().filter(|copy| heard && copy.run < node.disk.run) else { return };
-        self.tell_fault(format_args!("broker {} gets an old image of its disk back", b + 1));
-        self.count("disk restored");
-        self.replace_disk(b, copy);
-    }
-
-    fn replace_disk(&mut self, b: usize, disk: Disk) {
-        self.kill_node(b, "its disk is gone");
-        // Otherwise this could become the only member of an ISR while it is no more: nothing survives that. Its stream is
-        // closed: no heartbeat of it comes afterwards.
-        self.queue.retain(|_, action| {
-            !matches!(action, Action::Deliver { from, to: 0, payload: Payload::Heartbeat { .. } } if *from == b + 1)
-        });
-        self.controller.refused(self.nodes[b].id);
-        self.after_controller();
-        let node = &mut self.nodes[b];
-        node.disk = disk;
-        node.disk.logs.iter_mut().for_each(|log| log.wiped = true);
-        let delay = self.rng.within(50_000, 600_000);
-        // What it says when it is back may not be heard everywhere at once.
-        let other = usize::try_from(self.rng.within(1, self.nodes.len() as u64 + 1)).unwrap_or(1);
-        let span = self.rng.within(0, 2_500_000);
-        self.block(b + 1, other, span);
-        self.plan(delay, Action::Start(b));
-    }
-
     fn suspect(&mut self, b: usize) {
         let p = usize::try_from(self.rng.within(0, self.truth.len() as u64)).unwrap_or(0);
-        // With a minimum of one, this may be about to become the only member: nothing survives that.
-        let alone = self.snapshot.partitions[p].min_insync == 1;
         let awake = self.nodes[b].runs() && self.nodes[b].frozen_until <= self.now;
-        if !awake || !self.is_spare(b, p) || alone {
+        if !awake || !self.is_spare(b, p) {
             return;
         }
         self.tell_fault(format_args!("broker {} finds damage in p{p}", b + 1));
@@ -289,8 +237,7 @@ impl World {
     /// It dies, and damage is found when it starts.
     pub(crate) fn die_damaged(&mut self, b: usize) {
         let p = usize::try_from(self.rng.within(0, self.truth.len() as u64)).unwrap_or(0);
-        let alone = self.snapshot.partitions[p].min_insync == 1;
-        if self.healed || !self.nodes[b].runs() || !self.is_spare(b, p) || alone {
+        if self.healed || !self.nodes[b].runs() || !self.is_spare(b, p) {
             return;
         }
         let epoch = self.nodes[b].replicas[p].assignment().leader_epoch;
@@ -338,45 +285,35 @@ impl World {
         let span = self.rng.within(500_000, 3_500_000);
         self.tell_fault(format_args!("the controller is silent for {} ms", span / 1000));
         self.count("silent controller");
-        self.controller_down_until = self.now + span;
+        let controller = self.controller();
+        if self.rng.chance(300) {
+            self.crash(controller);
+            return;
+        }
+        self.nodes[controller].frozen_until = self.now + span;
+        self.nodes[controller].late_until = self.now + span;
     }
 
     /// Something between a broker and the controller resets the connection and refuses another one for a moment; the
-    /// process lives on, and its next heartbeat lets it in again.
+    /// process lives on, and comes back.
     pub(crate) fn reset(&mut self, b: usize) {
-        if self.healed || self.controller_down_until > self.now {
+        let controller = self.controller();
+        if self.healed || controller == b {
             return;
         }
-        self.tell_fault(format_args!("the controller takes broker {} for dead", b + 1));
+        self.tell_fault(format_args!("connections between broker {} and the controller are refused", b + 1));
         self.count("taken for dead");
-        self.controller.refused(self.nodes[b].id);
-        self.after_controller();
-    }
-
-    /// Changes of ISRs stand in a queue while heartbeats do not, and a broker comes and goes meanwhile.
-    fn busy_controller(&mut self, b: usize) {
-        let span = self.rng.within(2_000_000, 5_000_000);
-        self.tell_fault(format_args!("the controller is slow for {} ms", span / 1000));
-        self.count("slow controller");
-        self.network.asks_slow_until = self.now + span;
-        for _ in 0..4 {
-            let at = self.rng.within(0, span);
-            self.plan(at, Action::TakenForDead(b));
+        let span = self.rng.within(350_000, 900_000);
+        self.network.refusing.insert(b, self.now + span);
+        for stream in self.streams_between(b, controller) {
+            self.reset_stream(stream);
         }
     }
 
     /// A planned stop, or another min.insync.replicas.
     fn change_something(&mut self, b: usize) {
         if self.rng.chance(500) {
-            let p = usize::try_from(self.rng.within(0, self.truth.len() as u64)).unwrap_or(0);
-            let most = self.snapshot.partitions.get(p).map_or(2, |partition| partition.replicas.len() as u64);
-            let min = u16::try_from(self.rng.within(1, most)).unwrap_or(1);
-            if self.nodes.iter().any(|node| node.disk.logs[p].suspect) {
-                return;
-            }
-            self.tell_fault(format_args!("p{p} has min.insync.replicas {min} now"));
-            self.controller.set_min_insync(p, min);
-            self.after_controller();
+            self.change_minimum(b);
             return;
         }
         let id = self.nodes[b].id;
@@ -385,11 +322,7 @@ impl World {
             return;
         }
         self.tell_fault(format_args!("broker {id} drains"));
-        self.count("planned stop");
-        let (run, at) = (self.nodes[b].disk.run, self.nodes[b].instant(self.now));
-        self.nodes[b].host.on_stopping(at);
-        self.send(b + 1, 0, Payload::Drain { run });
-        self.nodes[b].dies_after = Some(600);
+        self.drain(b);
     }
 
     /// Everything works again; what was broken comes right by itself.
@@ -397,17 +330,15 @@ impl World {
         self.tell_fault(format_args!("none any more"));
         self.healed = true;
         self.network = Default::default();
-        self.controller_down_until = self.now;
+        self.api = Default::default();
+        self.store.lies_until = 0;
+        self.recover();
         for b in 0..self.nodes.len() {
             let node = &mut self.nodes[b];
             node.frozen_until = node.frozen_until.min(self.now);
             node.dies_after = None;
             node.disk.fails.clear();
             node.disk.slow_until = 0;
-            let draining = self.snapshot.peers.get(&self.nodes[b].id).is_some_and(|peer| peer.draining);
-            if draining {
-                self.kill_node(b, "its planned stop");
-            }
             let delay = self.rng.within(0, 500_000);
             self.plan(delay, Action::Start(b));
         }

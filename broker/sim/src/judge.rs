@@ -5,7 +5,8 @@
 use ottla_core::replica::{Assignment, LogView};
 use ottla_core::types::{LeaderEpoch, Offset};
 
-use crate::controller::Snapshot;
+use crate::committed::Snapshot;
+use crate::control::Control;
 use crate::world::World;
 
 impl World {
@@ -98,7 +99,10 @@ impl World {
         for b in 0..self.nodes.len() {
             let id = self.nodes[b].id;
             let open = |snapshot: &Snapshot| snapshot.peers.get(&id).is_some_and(|peer| !peer.fenced);
-            if !open(old) && open(new) {
+            // What dies while it is let in is nobody's any more: the next process asks anew.
+            let own = self.nodes[b].control.as_ref().and_then(Control::own_run);
+            let lives = own.is_some() && own == new.peers.get(&id).map(|peer| peer.incarnation);
+            if !open(old) && open(new) && lives {
                 for p in 0..self.truth.len() {
                     let judged = |world: &mut Self| {
                         world.truth[p].on_admitted(&new.partitions[p], id, &world.nodes[b].disk.logs[p])

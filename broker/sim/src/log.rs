@@ -12,21 +12,21 @@ use crate::rng::Rng;
 
 /// One record, and what lies before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
+pub(crate) struct Record {
     /// In which epoch it was appended.
-    pub epoch: LeaderEpoch,
+    pub(crate) epoch: LeaderEpoch,
     /// Unique in the whole run.
-    pub value: u64,
+    pub(crate) value: u64,
     /// Of this record and all before it.
-    pub prefix: u64,
+    pub(crate) prefix: u64,
 }
 
 /// Per producer, its last record: the number and the offset.
-pub type Producers = BTreeMap<u64, (u64, Offset)>;
+pub(crate) type Producers = BTreeMap<u64, (u64, Offset)>;
 
 /// A log.
 #[derive(Clone, Debug, Default)]
-pub struct SimLog {
+pub(crate) struct SimLog {
     /// Offset of the first record, and the hash of everything before it.
     base: usize,
     before: u64,
@@ -38,50 +38,50 @@ pub struct SimLog {
     /// Per producer, its last record below the base: the snapshot that comes with a log that starts over.
     snapshot: Producers,
     /// Everything that it held was lost by a fault that no protocol can survive alone.
-    pub wiped: bool,
+    pub(crate) wiped: bool,
     /// Damage was found in it: it is going to be dropped.
-    pub suspect: bool,
+    pub(crate) suspect: bool,
     /// In which epoch, as far as its broker knew.
-    pub suspect_in: LeaderEpoch,
+    pub(crate) suspect_in: LeaderEpoch,
 }
 
 impl SimLog {
     /// Behind the last record.
-    pub fn end(&self) -> Offset {
+    pub(crate) fn end(&self) -> Offset {
         offset(self.base + self.records.len())
     }
 
     /// Behind the last record that is durable.
-    pub fn synced(&self) -> Offset {
+    pub(crate) fn synced(&self) -> Offset {
         offset(self.synced)
     }
 
     /// The record at an offset, removed or not.
-    pub fn get(&self, at: Offset) -> Option<&Record> {
+    pub(crate) fn get(&self, at: Offset) -> Option<&Record> {
         self.records.get(index(at).checked_sub(self.base)?)
     }
 
     /// The records of a range, as far as there are any.
-    pub fn range(&self, from: Offset, upto: Offset) -> &[Record] {
+    pub(crate) fn range(&self, from: Offset, upto: Offset) -> &[Record] {
         let upto = index(upto).saturating_sub(self.base).min(self.records.len());
         let from = index(from).checked_sub(self.base);
         from.and_then(|from| self.records.get(from..upto)).unwrap_or(&[])
     }
 
     /// Retention removes everything below `start`.
-    pub fn remove_below(&mut self, start: Offset) {
+    pub(crate) fn remove_below(&mut self, start: Offset) {
         self.start = self.start.max(index(start).min(self.base + self.records.len()));
     }
 
     /// The last record of a producer: its sequence number and offset.
-    pub fn last_of(&self, producer: u64) -> Option<(u64, Offset)> {
+    pub(crate) fn last_of(&self, producer: u64) -> Option<(u64, Offset)> {
         let newest = self.records.iter().enumerate().rev().find(|(_, record)| producer_of(record.value).0 == producer);
         let newest = newest.map(|(at, record)| (producer_of(record.value).1, offset(self.base + at)));
         newest.or_else(|| self.snapshot.get(&producer).copied())
     }
 
     /// The last number of each producer below `end`.
-    pub fn sequences(&self, end: Offset) -> BTreeMap<u64, u64> {
+    pub(crate) fn sequences(&self, end: Offset) -> BTreeMap<u64, u64> {
         let mut last: BTreeMap<u64, u64> =
             self.snapshot.iter().map(|(&producer, &(number, _))| (producer, number)).collect();
         last.extend(self.range(offset(self.base), end).iter().map(|record| producer_of(record.value)));
@@ -89,7 +89,7 @@ impl SimLog {
     }
 
     /// The last record of each producer below `at`: the snapshot that a log needs which begins there.
-    pub fn producers(&self, at: Offset) -> Producers {
+    pub(crate) fn producers(&self, at: Offset) -> Producers {
         let mut last = self.snapshot.clone();
         last.extend(self.range(offset(self.base), at).iter().enumerate().map(|(index, record)| {
             let (producer, number) = producer_of(record.value);
@@ -99,7 +99,7 @@ impl SimLog {
     }
 
     /// One record that was never written for each that lies below the first one; the last has the hash of them all.
-    pub fn unknown_below(&self) -> Vec<Record> {
+    pub(crate) fn unknown_below(&self) -> Vec<Record> {
         vec![Record { epoch: LeaderEpoch::NONE, value: 0, prefix: self.before }; self.base]
     }
 
@@ -108,7 +108,7 @@ impl SimLog {
     }
 
     /// The hash of everything below `end`; `None` if the log is shorter.
-    pub fn prefix(&self, end: Offset) -> Option<u64> {
+    pub(crate) fn prefix(&self, end: Offset) -> Option<u64> {
         match index(end).checked_sub(self.base)?.checked_sub(1) {
             None => Some(self.before),
             Some(last) => self.records.get(last).map(|record| record.prefix),
@@ -116,7 +116,7 @@ impl SimLog {
     }
 
     /// Adds a record at the end.
-    pub fn append(&mut self, epoch: LeaderEpoch, value: u64) -> Record {
+    pub(crate) fn append(&mut self, epoch: LeaderEpoch, value: u64) -> Record {
         let before = self.records.last().map_or(self.before, |record| record.prefix);
         let mixed = before ^ value.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(epoch.get().unsigned_abs());
         let record = Record { epoch, value, prefix: Rng::new(mixed).draw() };
@@ -125,12 +125,12 @@ impl SimLog {
     }
 
     /// A flush that covers everything below `end` has succeeded.
-    pub fn sync(&mut self, end: Offset) {
+    pub(crate) fn sync(&mut self, end: Offset) {
         self.synced = self.synced.max(index(end)).min(self.base + self.records.len());
     }
 
     /// A cut, durable at once.
-    pub fn truncate(&mut self, end: Offset) {
+    pub(crate) fn truncate(&mut self, end: Offset) {
         self.records.truncate(index(end).saturating_sub(self.base));
         let end = self.base + self.records.len();
         self.synced = self.synced.min(end);
@@ -138,13 +138,13 @@ impl SimLog {
     }
 
     /// Nothing is left but what is known of everything below `at`.
-    pub fn start_over(&mut self, at: Offset, before: u64, snapshot: Producers) {
+    pub(crate) fn start_over(&mut self, at: Offset, before: u64, snapshot: Producers) {
         let at = index(at);
         *self = Self { base: at, before, start: at, synced: at, snapshot, wiped: true, ..Self::default() };
     }
 
     /// Damage, found in this epoch: some of the newest records are gone, durable or not.
-    pub fn damage(&mut self, rng: &mut Rng, epoch: LeaderEpoch) {
+    pub(crate) fn damage(&mut self, rng: &mut Rng, epoch: LeaderEpoch) {
         let kept = rng.within(self.start as u64, (self.base + self.records.len()) as u64 + 1);
         self.truncate(offset(usize::try_from(kept).unwrap_or(0)));
         self.synced = self.base + self.records.len();
@@ -153,14 +153,14 @@ impl SimLog {
     }
 
     /// What was not durable is gone; returns how much.
-    pub fn drop_unsynced(&mut self) -> usize {
+    pub(crate) fn drop_unsynced(&mut self) -> usize {
         let lost = self.base + self.records.len() - self.synced;
         self.records.truncate(self.synced - self.base);
         lost
     }
 
     /// The power goes: of what was not durable, some first part may have come to the disk.
-    pub fn crash(&mut self, rng: &mut Rng) {
+    pub(crate) fn crash(&mut self, rng: &mut Rng) {
         let torn = rng.within(0, (self.base + self.records.len() - self.synced) as u64 + 1);
         let kept = self.synced + usize::try_from(torn).unwrap_or(0);
         self.truncate(offset(kept));
@@ -199,12 +199,12 @@ impl LogView for SimLog {
 }
 
 /// Who wrote a value, and as which of its records; producer 0 numbers nothing.
-pub fn producer_of(value: u64) -> (u64, u64) {
+pub(crate) fn producer_of(value: u64) -> (u64, u64) {
     (value >> 32, value & u64::from(u32::MAX))
 }
 
 /// The offset of an index.
-pub fn offset(index: usize) -> Offset {
+pub(crate) fn offset(index: usize) -> Offset {
     Offset::new(i64::try_from(index).unwrap_or(i64::MAX))
 }
 

@@ -5,6 +5,7 @@
 //!
 //!   ottla-sim --seeds N    so many seeds (100)
 //!             --from S     the first one (0)
+//!             --list yes   instead: one line for each seed that breaks something, without an end at the first
 //!             --mutants N  instead: the table of mutants, searched for in at most N seeds each, on standard output
 
 use std::collections::BTreeMap;
@@ -13,8 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use ottla_core::replica::{Rule, Rules};
-use ottla_sim::mutants::{self, Row};
+use ottla_sim::mutants::{self, Mutant, Row};
 use ottla_sim::{Failure, rare, repeats, run};
 
 #[derive(Default)]
@@ -25,13 +25,16 @@ struct Found {
 }
 
 fn main() -> ExitCode {
-    let Some((from, seeds, limit)) = arguments() else {
-        eprintln!("ottla-sim [--seeds N] [--from S] [--mutants N]");
+    let Some(Arguments { from, seeds, mutants, list }) = arguments() else {
+        eprintln!("ottla-sim [--seeds N] [--from S] [--mutants N | --list yes]");
         return ExitCode::from(2);
     };
-    if let Some(limit) = limit {
+    if let Some(limit) = mutants {
         print!("{}", mutants::write(&mutant_rows(limit)));
         return ExitCode::SUCCESS;
+    }
+    if list {
+        return if list_failures(from, seeds) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     if let Err(what) = repeats(from) {
         eprintln!("{what}");
@@ -58,30 +61,63 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments() -> Option<(u64, u64, Option<u64>)> {
-    let (mut from, mut seeds, mut limit) = (0, 100, None);
+struct Arguments {
+    from: u64,
+    seeds: u64,
+    mutants: Option<u64>,
+    list: bool,
+}
+
+fn arguments() -> Option<Arguments> {
+    let mut arguments = Arguments { from: 0, seeds: 100, mutants: None, list: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        let value = words.next()?.parse().ok()?;
+        let value = words.next()?;
         match word.as_str() {
-            "--from" => from = value,
-            "--seeds" => seeds = value,
-            "--mutants" => limit = Some(value),
+            "--from" => arguments.from = value.parse().ok()?,
+            "--seeds" => arguments.seeds = value.parse().ok()?,
+            "--mutants" => arguments.mutants = Some(value.parse().ok()?),
+            "--list" => arguments.list = value == "yes",
             _ => return None,
         }
     }
-    (seeds > 0).then_some((from, seeds, limit))
+    (arguments.seeds > 0).then_some(arguments)
+}
+
+/// Says what every seed breaks; whether none does.
+fn list_failures(from: u64, seeds: u64) -> bool {
+    let (next, broken) = (AtomicU64::new(from), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= from + seeds {
+                        return;
+                    }
+                    if let Err(failure) = run(seed, None) {
+                        broken.fetch_add(1, Ordering::Relaxed);
+                        println!("{seed} {}: {}", failure.violation.invariant, failure.violation.what);
+                    }
+                }
+            });
+        }
+    });
+    let broken = broken.into_inner();
+    println!("{broken} of {seeds} seeds from {from} on break something");
+    broken == 0
 }
 
 fn mutant_rows(limit: u64) -> Vec<Row> {
+    let all = Mutant::all();
     let (next, rows) = (AtomicU64::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                while let Some(&rule) =
-                    usize::try_from(next.fetch_add(1, Ordering::Relaxed)).ok().and_then(|index| Rule::ALL.get(index))
+                while let Some(&mutant) =
+                    usize::try_from(next.fetch_add(1, Ordering::Relaxed)).ok().and_then(|index| all.get(index))
                 {
-                    let row = mutants::search(rule, limit);
+                    let row = mutants::search(mutant, limit);
                     eprintln!("{row:?}");
                     rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(row);
                 }
@@ -89,7 +125,7 @@ fn mutant_rows(limit: u64) -> Vec<Row> {
         }
     });
     let mut rows = rows.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    rows.sort_by_key(|row| row.rule);
+    rows.sort_by_key(|row| all.iter().position(|mutant| *mutant == row.mutant));
     rows
 }
 
@@ -102,7 +138,7 @@ fn search(from: u64, seeds: u64) -> Found {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= from + seeds || !note(&found, seeds, run(seed, Rules::ALL)) {
+                    if seed >= from + seeds || !note(&found, seeds, run(seed, None)) {
                         // Everybody else ends with the seed that it is at.
                         next.fetch_max(from + seeds, Ordering::Relaxed);
                         return;

@@ -6,14 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use ottla_core::controller::{Document, DocumentId, SessionId, rules};
+use ottla_core::metadata::Image;
 use ottla_core::replica::{
-    Altered, Answer, Ask, Context, Effect, Event, Host, Lane, LogView, Message, Note, Outcome, ProduceId, Replica,
-    Rule, Rules, Settings, Verdict, Window,
+    Answer, Ask, Context, Effect, Event, Host, Lane, Message, Note, Outcome, ProduceId, Replica, Rule, Rules, Settings,
+    Verdict, Window,
 };
-use ottla_core::types::{BrokerId, Incarnation, Offset, PartitionIndex, TopicId, TopicPartition};
+use ottla_core::types::{BrokerId, Incarnation, Offset, PartitionIndex, TopicPartition};
 
-use crate::controller::{Snapshot, Start};
+use crate::control::Control;
 use crate::log::{Producers, SimLog};
+use crate::mutants::Mutant;
+use crate::store::topic_id;
 use crate::world::{Action, Beside, Local, Payload, World};
 
 /// A loop that stood still for longer is late. Microseconds.
@@ -28,6 +32,13 @@ pub(crate) struct Node {
     /// Counts processes: what a dead one had planned does not happen.
     pub(crate) life: u64,
     pub(crate) registered: bool,
+    /// Its controller, and its line to others'; while it lives.
+    pub(crate) control: Option<Control>,
+    /// The metadata in force.
+    pub(crate) image: Image,
+    /// Which replicas have been given an assignment.
+    pub(crate) began: Vec<bool>,
+    rules: rules::Rules,
     pub(crate) host: Host,
     pub(crate) replicas: Vec<Replica>,
     ticks: Vec<Option<u64>>,
@@ -43,7 +54,7 @@ pub(crate) struct Node {
     pub(crate) disk: Disk,
     /// A copy of the disk, for somebody to put back one day.
     pub(crate) copy: Option<Disk>,
-    clock: Clock,
+    pub(crate) clock: Clock,
 }
 
 /// What outlives a process.
@@ -51,9 +62,16 @@ pub(crate) struct Node {
 pub(crate) struct Disk {
     pub(crate) logs: Vec<SimLog>,
     pub(crate) watermarks: Vec<Offset>,
-    pub(crate) snapshot: Snapshot,
+    /// Which directory it is.
+    pub(crate) directory: u64,
     /// The last run that was registered.
     pub(crate) run: Incarnation,
+    /// The last run of this broker that was let in, on whatever disk: for whoever chooses faults.
+    pub(crate) served: Incarnation,
+    /// How much was ever synced: the position of the journal.
+    pub(crate) synced: u64,
+    /// The newest metadata that was acted on.
+    pub(crate) copies: BTreeMap<DocumentId, Document>,
     pub(crate) fails: BTreeSet<usize>,
     pub(crate) slow_until: u64,
 }
@@ -70,7 +88,7 @@ impl Clock {
         Self { base, per_mille }
     }
 
-    fn at(self, now: u64) -> Instant {
+    pub(crate) fn at(self, now: u64) -> Instant {
         self.base + Duration::from_micros(now * self.per_mille / 1000)
     }
 
@@ -78,12 +96,8 @@ impl Clock {
         u64::try_from(at.saturating_duration_since(self.base).as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn moment(self, micros: u64) -> Instant {
-        self.base + Duration::from_micros(micros)
-    }
-
     /// The first moment of the world at which this clock shows `at` or more.
-    fn world(self, at: Instant) -> u64 {
+    pub(crate) fn world(self, at: Instant) -> u64 {
         self.micros(at).saturating_mul(1000).div_ceil(self.per_mille)
     }
 }
@@ -99,8 +113,17 @@ pub(crate) fn settings() -> Settings {
 }
 
 impl Node {
-    pub(crate) fn new(id: BrokerId, partitions: usize, clock: Clock, rules: Rules) -> Self {
+    pub(crate) fn new(id: BrokerId, partitions: usize, clock: Clock, mutant: Option<Mutant>) -> Self {
+        let rules = match mutant {
+            Some(Mutant::Replica(rule)) => Rules::without(rule),
+            Some(Mutant::Controller(_) | Mutant::Shell(_)) | None => Rules::ALL,
+        };
+        let controller_rules = match mutant {
+            Some(Mutant::Controller(rule)) => rules::Rules::without(rule),
+            Some(Mutant::Replica(_) | Mutant::Shell(_)) | None => rules::Rules::ALL,
+        };
         let disk = Disk {
+            directory: u64::from(id.get().unsigned_abs()),
             logs: vec![SimLog::default(); partitions],
             watermarks: vec![Offset::default(); partitions],
             ..Disk::default()
@@ -110,6 +133,10 @@ impl Node {
             up: false,
             life: 0,
             registered: false,
+            control: None,
+            image: Image::default(),
+            began: vec![false; partitions],
+            rules: controller_rules,
             host: Host::new(id, Incarnation::default(), settings(), rules, clock.at(0)),
             replicas: Vec::new(),
             ticks: vec![None; partitions],
@@ -137,9 +164,8 @@ impl Node {
 }
 
 /// The partition of an index.
-fn partition_id(index: usize) -> TopicPartition {
-    let index = i32::try_from(index).unwrap_or(0);
-    TopicPartition::new(TopicId::from_bytes([1; 16]), PartitionIndex::new(index))
+pub(crate) fn partition_id(p: usize) -> TopicPartition {
+    TopicPartition::new(topic_id(p), PartitionIndex::new(0))
 }
 
 impl World {
@@ -159,34 +185,17 @@ impl World {
         node.windows.clear();
         node.ticks.fill(None);
         node.flushing.fill(false);
+        node.image = Image::default();
+        node.began.fill(false);
         let life = node.life;
-        self.plan(1000, Action::Local { node: b, life, what: Local::Heartbeat });
-    }
-
-    /// It is that run now: written down first, then it takes up what its disk holds.
-    fn begin_run(&mut self, b: usize, run: Incarnation) {
-        let now = self.now;
+        let drawn = [self.rng.draw().to_be_bytes(), self.rng.draw().to_be_bytes()].concat();
+        let session = SessionId(drawn.try_into().unwrap_or_default());
         let node = &mut self.nodes[b];
-        node.disk.run = run;
-        node.registered = true;
-        node.host = Host::new(node.id, run, settings(), node.host.rules, node.clock.at(now));
-        let replica = |p: usize| {
-            let log = &node.disk.logs[p];
-            Replica::new(partition_id(p), log.synced(), node.disk.watermarks[p].max(log.log_start()))
-        };
-        node.replicas = (0..node.disk.logs.len()).map(replica).collect();
-        self.story.tell(now, format_args!("broker {} is run {run}", b + 1));
-        let persisted = self.nodes[b].disk.snapshot.clone();
-        let life = self.nodes[b].life;
-        for p in 0..self.truth.len() {
-            // What was found stays written down until the log has started over.
-            if self.alive(b, life) && self.nodes[b].disk.logs[p].suspect {
-                self.count("suspect at the start");
-                self.step(b, p, Event::LogSuspect, &Beside::NONE);
-            }
-        }
-        if self.alive(b, life) {
-            self.apply_snapshot(b, persisted);
+        let (floor, at) = (node.disk.vector(), node.clock.at(self.now));
+        node.control = Some(Control::new(node.id, session, floor, node.rules, at));
+        self.feed(b, ottla_core::controller::Event::Start);
+        for (delay, what) in [(1000, Local::Heartbeat), (2000, Local::Look), (3000, Local::Enroll)] {
+            self.plan(delay, Action::Local { node: b, life, what });
         }
     }
 
@@ -207,9 +216,11 @@ impl World {
         node.registered = false;
         node.life += 1;
         node.replicas.clear();
+        node.control = None;
         for log in &mut node.disk.logs {
             log.crash(&mut self.rng);
         }
+        self.close_all(b);
         let delay = self.rng.within(50_000, 400_000);
         self.plan(delay, Action::NoticeDeath(b));
     }
@@ -235,8 +246,15 @@ impl World {
                 }
                 let node = &mut self.nodes[b];
                 node.disk.watermarks[partition] = node.disk.watermarks[partition].min(to);
+                node.disk.synced += 1;
                 self.step(b, partition, Event::Truncated(to), &Beside::NONE);
             }
+            Local::Look => self.look(b),
+            Local::Wake(at) => self.wakes(b, at),
+            Local::Enroll => self.enroll(b),
+            Local::Question(p, ask) => self.question(b, p, ask),
+            Local::LookFor { broker, run, left } => self.look_for(b, broker, run, left),
+            Local::Stop { until } => self.ask_to_stop(b, until),
             Local::Pump => self.pump(b),
             Local::Credit { to, records } => {
                 if let Some(window) = self.nodes[b].windows.get_mut(&to) {
@@ -277,17 +295,11 @@ impl World {
     }
 
     fn beat(&mut self, b: usize) {
-        let node = &mut self.nodes[b];
-        let (life, run) = (node.life, node.disk.run);
-        let at = node.clock.at(self.now);
-        let payload = if node.registered {
-            Payload::Heartbeat { run, sent: node.clock.micros(at), view: node.disk.snapshot.view }
-        } else {
-            Payload::Register(Start { previous: run, process: life })
-        };
-        let solicit = node.registered && node.host.should_solicit(at);
-        self.send(b + 1, 0, payload);
+        let life = self.nodes[b].life;
         self.plan(HEARTBEAT_US, Action::Local { node: b, life, what: Local::Heartbeat });
+        self.show_life(b);
+        let node = &self.nodes[b];
+        let solicit = node.runs() && node.host.should_solicit(node.clock.at(self.now));
         for p in 0..self.truth.len() {
             if solicit && self.alive(b, life) {
                 self.step(b, p, Event::Solicit, &Beside::NONE);
@@ -306,6 +318,7 @@ impl World {
             self.step(b, p, Event::WriteFailed(end), &Beside::NONE);
         } else {
             self.nodes[b].disk.logs[p].sync(upto);
+            self.nodes[b].disk.synced += 1;
             if self.rng.chance(100) {
                 self.nodes[b].disk.watermarks[p] = self.nodes[b].replicas[p].high_watermark();
             }
@@ -334,79 +347,22 @@ impl World {
         self.plan(delay, Action::Local { node: b, life, what: Local::Flush { partition: p, upto: end } });
     }
 
-    pub(crate) fn apply_snapshot(&mut self, b: usize, snapshot: Snapshot) {
-        let life = self.nodes[b].life;
-        let newer = snapshot.view >= self.nodes[b].disk.snapshot.view;
-        let changed = self.nodes[b].disk.snapshot.peers != snapshot.peers;
-        if newer {
-            self.nodes[b].disk.snapshot = snapshot.clone();
-            for (&id, &peer) in &snapshot.peers {
-                self.nodes[b].host.on_peer(id, peer);
-            }
-        }
-        for (p, assignment) in snapshot.partitions.into_iter().enumerate() {
-            if !self.alive(b, life) {
-                return;
-            }
-            self.step(b, p, Event::Assigned(assignment), &Beside::NONE);
-            if newer && changed && self.alive(b, life) {
-                self.step(b, p, Event::PeersChanged, &Beside::NONE);
-            }
-        }
-        if newer && self.alive(b, life) {
-            self.nodes[b].host.on_view(snapshot.view);
-        }
-    }
-
     /// A message reached a running process.
     pub(crate) fn receive(&mut self, b: usize, from: usize, payload: Payload) {
         self.loop_runs(b);
         match payload {
-            Payload::Registered { process, run } => {
-                if process == self.nodes[b].life && !self.nodes[b].registered {
-                    self.begin_run(b, run);
+            Payload::Replica { partition, message, beside } => {
+                if self.nodes[b].registered {
+                    let from = self.nodes[from - 1].id;
+                    self.step(b, partition, Event::Received { from, message }, &beside);
                 }
             }
-            // Whatever else comes before it knows its run is not for it.
-            _ if !self.nodes[b].registered => {}
-            Payload::Replica { partition, message, beside } => {
-                let from = self.nodes[from - 1].id;
-                self.step(b, partition, Event::Received { from, message }, &beside);
+            Payload::Silent { broker, heard_again: true, .. } => {
+                self.feed(b, ottla_core::controller::Event::ControllerHeard { broker });
             }
-            Payload::Answered { run, sent, newest } if run == self.nodes[b].disk.run => {
-                let node = &mut self.nodes[b];
-                let sent = node.clock.moment(sent);
-                node.host.on_controller_answer(sent, newest);
+            Payload::Silent { broker, epoch, ages, heard_again: false } => {
+                self.feed(b, ottla_core::controller::Event::ControllerSilent { broker, epoch, ages });
             }
-            Payload::Delta(snapshot) => self.apply_snapshot(b, snapshot),
-            Payload::Altered { run, partition, leader_epoch, partition_epoch, outcome }
-                if run == self.nodes[b].disk.run =>
-            {
-                self.write_down(b, partition, &outcome);
-                let event = Event::Altered { leader_epoch, partition_epoch, outcome };
-                self.step(b, partition, event, &Beside::NONE);
-            }
-            Payload::Fenced { run } if run == self.nodes[b].disk.run => {
-                self.kill_node(b, "another run is registered");
-                self.plan(50_000, Action::Start(b));
-            }
-            Payload::Answered { .. }
-            | Payload::Altered { .. }
-            | Payload::Fenced { .. }
-            | Payload::Register(_)
-            | Payload::Heartbeat { .. }
-            | Payload::Drain { .. }
-            | Payload::Ask { .. } => {}
-        }
-    }
-
-    /// Metadata is durable before it is acted on, whichever way it came.
-    fn write_down(&mut self, b: usize, p: usize, outcome: &Altered) {
-        let known = &mut self.nodes[b].disk.snapshot.partitions;
-        if let Altered::Done(new) = outcome
-            && let Some(old) = known.get_mut(p).filter(|old| old.partition_epoch < new.partition_epoch)
-        {
-            old.clone_from(new);
         }
     }
 
@@ -434,7 +390,7 @@ impl World {
         self.plan_tick(b, p);
     }
 
-    fn dies_now(&mut self, b: usize) -> bool {
+    pub(crate) fn dies_now(&mut self, b: usize) -> bool {
         match &mut self.nodes[b].dies_after {
             Some(0) => {
                 self.kill_node(b, "between two effects");
@@ -541,8 +497,10 @@ impl World {
 
     fn ask(&mut self, b: usize, p: usize, ask: Ask) {
         self.story.tell(self.now, format_args!("broker {} asks about p{p}: {ask:?}", b + 1));
-        let run = self.nodes[b].disk.run;
-        self.send(b + 1, 0, Payload::Ask { run, partition: p, ask });
+        let life = self.nodes[b].life;
+        // It waits a moment for others, to go in one request.
+        let delay = self.rng.within(100, 2_500);
+        self.plan(delay, Action::Local { node: b, life, what: Local::Question(p, ask) });
     }
 
     fn noted(&mut self, b: usize, p: usize, note: Note) {
@@ -565,14 +523,5 @@ impl World {
 
     fn answer(&mut self, b: usize, p: usize, id: ProduceId, outcome: Outcome) {
         self.client_answered(b, p, id, outcome);
-    }
-}
-
-/// Keeps the names of what an answer may be in one place.
-pub(crate) fn describe(outcome: &Altered) -> &'static str {
-    match outcome {
-        Altered::Done(_) => "committed",
-        Altered::Outdated => "outdated",
-        Altered::Ineligible => "ineligible",
     }
 }

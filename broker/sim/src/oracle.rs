@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ottla_core::replica::{Assignment, LogView};
 use ottla_core::types::{BrokerId, Incarnation, LeaderEpoch, Offset};
 
-use crate::controller::Snapshot;
+use crate::committed::Snapshot;
 use crate::log::{Record, SimLog, offset, producer_of};
 
 #[cfg(test)]
@@ -27,26 +27,26 @@ pub struct Violation {
 }
 
 /// What a check finds.
-pub type Checked = Result<(), Violation>;
+pub(crate) type Checked = Result<(), Violation>;
 
-fn holds(invariant: &'static str, holds: bool, what: impl FnOnce() -> String) -> Checked {
+pub(crate) fn holds(invariant: &'static str, holds: bool, what: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(Violation { invariant, what: what() }) }
 }
 
 /// What is known of one replica at the moment of a check.
 #[derive(Clone, Copy)]
-pub struct Seen<'a> {
+pub(crate) struct Seen<'a> {
     /// Which broker.
-    pub id: BrokerId,
+    pub(crate) id: BrokerId,
     /// Its process runs and is registered.
-    pub registered: bool,
+    pub(crate) registered: bool,
     /// Its disk.
-    pub log: &'a SimLog,
+    pub(crate) log: &'a SimLog,
 }
 
 /// The truth about one partition.
 #[derive(Clone, Debug, Default)]
-pub struct Truth {
+pub(crate) struct Truth {
     committed: Vec<Record>,
     /// How far each epoch's leader has committed: a replica that has not heard of a later epoch can know of no more.
     committed_by: BTreeMap<LeaderEpoch, Offset>,
@@ -62,12 +62,12 @@ pub struct Truth {
 
 impl Truth {
     /// The true high watermark.
-    pub fn watermark(&self) -> Offset {
+    pub(crate) fn watermark(&self) -> Offset {
         offset(self.committed.len())
     }
 
     /// A committed record.
-    pub fn committed(&self, at: Offset) -> Option<&Record> {
+    pub(crate) fn committed(&self, at: Offset) -> Option<&Record> {
         usize::try_from(at.get()).ok().and_then(|index| self.committed.get(index))
     }
 
@@ -92,7 +92,7 @@ impl Truth {
     }
 
     /// Whether nobody has led since the unclean election of that epoch. Until then nobody but the elected is a member.
-    pub fn is_unsettled(&self, unclean: LeaderEpoch) -> bool {
+    pub(crate) fn is_unsettled(&self, unclean: LeaderEpoch) -> bool {
         self.begun.range(unclean..).next().is_none()
     }
 
@@ -100,7 +100,7 @@ impl Truth {
     /// that, for its log begins with what an earlier such election gave up, then what lies below its log is nobody's. Said
     /// again as long as the election is unsettled: who has not heard of its own election follows an earlier leader, and
     /// may cut or drop what it had.
-    pub fn on_unclean(&mut self, epoch: LeaderEpoch, leader: &SimLog) {
+    pub(crate) fn on_unclean(&mut self, epoch: LeaderEpoch, leader: &SimLog) {
         self.unclean.insert(epoch);
         let common = |&end: &usize| {
             leader.synced() >= offset(end) && leader.prefix(offset(end)) == Some(self.prefix_at(offset(end)))
@@ -118,7 +118,7 @@ impl Truth {
 
     /// The first leader since an unclean election begins. What it knows to have been committed is committed again, though
     /// an unclean election before this one may have given it up.
-    pub fn on_first_since_unclean(&mut self, epoch: LeaderEpoch, leader: &SimLog, watermark: Offset) {
+    pub(crate) fn on_first_since_unclean(&mut self, epoch: LeaderEpoch, leader: &SimLog, watermark: Offset) {
         let Some(&unclean) = self.unclean.last() else { return };
         if epoch < unclean || !self.is_unsettled(unclean) {
             return;
@@ -129,13 +129,13 @@ impl Truth {
     }
 
     /// The hash of everything that is committed below `end`.
-    pub fn prefix_at(&self, end: Offset) -> u64 {
+    pub(crate) fn prefix_at(&self, end: Offset) -> u64 {
         let end = usize::try_from(end.get()).unwrap_or(0).min(self.committed.len());
         end.checked_sub(1).map_or(0, |last| self.committed[last].prefix)
     }
 
     /// A5: versions and epochs go up by one; an epoch has one leader.
-    pub fn on_version(&mut self, new: &Assignment) -> Checked {
+    pub(crate) fn on_version(&mut self, new: &Assignment) -> Checked {
         if let Some(old) = &self.versions {
             let (from, to) = (old.partition_epoch.get(), new.partition_epoch.get());
             holds("A5", to >= from, || format!("version {from} became {to}"))?;
@@ -150,7 +150,7 @@ impl Truth {
     }
 
     /// R2, R6, A5: somebody begins to lead.
-    pub fn on_leading(&mut self, now: u64, epoch: LeaderEpoch, run: Incarnation, seen: Seen<'_>) -> Checked {
+    pub(crate) fn on_leading(&mut self, now: u64, epoch: LeaderEpoch, run: Incarnation, seen: Seen<'_>) -> Checked {
         let given = self.leaders.get(&epoch).copied();
         holds("A5", given == Some((seen.id, run)), || {
             format!("{} run {run} leads in epoch {epoch}, which was given to {given:?}", seen.id)
@@ -162,7 +162,7 @@ impl Truth {
     }
 
     /// Whether a log has everything that is committed.
-    pub fn is_whole(&self, log: &SimLog) -> bool {
+    pub(crate) fn is_whole(&self, log: &SimLog) -> bool {
         log.synced() >= self.watermark() && log.prefix(self.watermark()) == Some(self.prefix())
     }
 
@@ -175,13 +175,13 @@ impl Truth {
     }
 
     /// R3: who may be elected has everything that is committed.
-    pub fn on_members(&self, assignment: &Assignment, seen: &[Seen<'_>]) -> Checked {
+    pub(crate) fn on_members(&self, assignment: &Assignment, seen: &[Seen<'_>]) -> Checked {
         let members = seen.iter().filter(|seen| seen.registered && assignment.is_member(seen.id));
         members.into_iter().try_for_each(|&member| self.has_all("R3", member))
     }
 
     /// R4, R1, T1: a leader says that everything below `end` is committed.
-    pub fn on_watermark(
+    pub(crate) fn on_watermark(
         &mut self,
         (isr, min, epoch): (&[BrokerId], u16, LeaderEpoch),
         leader: Seen<'_>,
@@ -222,7 +222,7 @@ impl Truth {
     }
 
     /// R10: a follower knows of a high watermark.
-    pub fn on_known_watermark(&self, id: BrokerId, epoch: LeaderEpoch, end: Offset) -> Checked {
+    pub(crate) fn on_known_watermark(&self, id: BrokerId, epoch: LeaderEpoch, end: Offset) -> Checked {
         let known = self.watermark();
         holds("R10", end <= known || self.is_given_up(epoch), || {
             format!("follower {id} believes in {end}, committed is {known}")
@@ -230,7 +230,7 @@ impl Truth {
     }
 
     /// R7, R9: a record comes into a log.
-    pub fn on_appended(&mut self, at: Offset, record: &Record, before: Option<LeaderEpoch>) -> Checked {
+    pub(crate) fn on_appended(&mut self, at: Offset, record: &Record, before: Option<LeaderEpoch>) -> Checked {
         holds("R9", before.is_none_or(|before| before <= record.epoch), || {
             format!("epoch {} follows {before:?}", record.epoch)
         })?;
@@ -244,7 +244,7 @@ impl Truth {
     /// not have heard of a later epoch, and its leader may lack what that one has committed: only what was committed up to
     /// its own epoch is not to be lost. (A replica that comes back late holds records that never were, at offsets that are
     /// committed by now.)
-    pub fn on_cut(&self, epoch: LeaderEpoch, seen: Seen<'_>, end: Offset) -> Checked {
+    pub(crate) fn on_cut(&self, epoch: LeaderEpoch, seen: Seen<'_>, end: Offset) -> Checked {
         let member = self.versions.as_ref().is_some_and(|newest| newest.is_member(seen.id));
         let committed = if member { self.watermark() } else { self.committed_until(epoch) };
         let lost = seen.log.get(end).filter(|_| end < committed);
@@ -254,7 +254,7 @@ impl Truth {
     }
 
     /// R14: a follower removes what its leader has removed; only what is committed may go.
-    pub fn on_removed(&self, id: BrokerId, epoch: LeaderEpoch, start: Offset) -> Checked {
+    pub(crate) fn on_removed(&self, id: BrokerId, epoch: LeaderEpoch, start: Offset) -> Checked {
         let known = self.watermark();
         holds("R14", start <= known || self.is_given_up(epoch), || {
             format!("{id} removes everything below {start}, committed is {known}")
@@ -262,7 +262,7 @@ impl Truth {
     }
 
     /// R11: what a leader believes of a follower.
-    pub fn on_believed(&self, leader: &SimLog, end: Offset, follower: Seen<'_>) -> Checked {
+    pub(crate) fn on_believed(&self, leader: &SimLog, end: Offset, follower: Seen<'_>) -> Checked {
         let synced = follower.log.synced();
         let same = follower.log.prefix(end) == leader.prefix(end);
         holds("R11", synced >= end && same, || {
@@ -271,14 +271,14 @@ impl Truth {
     }
 
     /// R1: an acks=all answer leaves.
-    pub fn on_acked(&self, epoch: LeaderEpoch, at: Offset, value: u64) -> Checked {
+    pub(crate) fn on_acked(&self, epoch: LeaderEpoch, at: Offset, value: u64) -> Checked {
         holds("R1", self.is_given_up(epoch) || self.committed(at).is_some_and(|record| record.value == value), || {
             format!("{value} at {at} is acknowledged but not committed")
         })
     }
 
     /// R13: a leader serves something that another leader could contradict.
-    pub fn on_served(&self, now: u64, epoch: LeaderEpoch, by: BrokerId) -> Checked {
+    pub(crate) fn on_served(&self, now: u64, epoch: LeaderEpoch, by: BrokerId) -> Checked {
         let deposed = self.begun.range(LeaderEpoch::new(epoch.get() + 1)..).map(|(_, &at)| at).min();
         let given_up = self.is_given_up(epoch);
         holds("R13", given_up || deposed.is_none_or(|at| at + DEPOSED_US >= now), || {
@@ -287,14 +287,14 @@ impl Truth {
     }
 
     /// R10: a consumer reads.
-    pub fn on_read(&self, by: BrokerId, epoch: LeaderEpoch, at: Offset, record: Option<&Record>) -> Checked {
+    pub(crate) fn on_read(&self, by: BrokerId, epoch: LeaderEpoch, at: Offset, record: Option<&Record>) -> Checked {
         holds("R10", self.is_given_up(epoch) || record.is_some() && record == self.committed(at), || {
             format!("a consumer reads {record:?} at {at} from {by}, committed is {:?}", self.committed(at))
         })
     }
 
     /// R10: a high watermark is shown.
-    pub fn on_shown(&mut self, by: BrokerId, epoch: LeaderEpoch, end: Offset) -> Checked {
+    pub(crate) fn on_shown(&mut self, by: BrokerId, epoch: LeaderEpoch, end: Offset) -> Checked {
         let since = self.unclean.range(..=epoch).next_back().copied().unwrap_or(LeaderEpoch::NONE);
         let before = self.shown.range(since..=epoch).map(|(_, &end)| end).max();
         holds("R10", before.is_none_or(|before| before <= end), || format!("{by} shows {end} after {before:?}"))?;
@@ -304,12 +304,12 @@ impl Truth {
 
     /// R12: who joins the ISR has no damage that was found in an earlier epoch. In the same one a change may be under way
     /// that rests on what was acknowledged before; the complaint ends that epoch.
-    pub fn on_joined(&self, id: BrokerId, epoch: LeaderEpoch, log: &SimLog) -> Checked {
+    pub(crate) fn on_joined(&self, id: BrokerId, epoch: LeaderEpoch, log: &SimLog) -> Checked {
         holds("R12", !log.suspect || log.suspect_in >= epoch, || format!("{id} joins with a suspect log"))
     }
 
     /// A9: a broker is let in whose disk is not what it was; until it has caught up it may neither lead nor be elected.
-    pub fn on_admitted(&self, newest: &Assignment, id: BrokerId, log: &SimLog) -> Checked {
+    pub(crate) fn on_admitted(&self, newest: &Assignment, id: BrokerId, log: &SimLog) -> Checked {
         let takes_part = newest.is_member(id) || newest.leader_id() == Some(id);
         // Damage that was found is R12's: the controller hears of it from the broker.
         let lost = log.wiped && !log.suspect;
@@ -319,12 +319,12 @@ impl Truth {
     }
 
     /// R12: a replica with a suspect log does something that a member does.
-    pub fn on_suspect(&self, id: BrokerId, what: &str) -> Checked {
+    pub(crate) fn on_suspect(&self, id: BrokerId, what: &str) -> Checked {
         holds("R12", false, || format!("{id} {what} although its log is suspect"))
     }
 
     /// R14, once healed: what the leader has removed is nowhere any more.
-    pub fn on_settled(&self, newest: &Assignment, seen: &[Seen<'_>]) -> Checked {
+    pub(crate) fn on_settled(&self, newest: &Assignment, seen: &[Seen<'_>]) -> Checked {
         let leader = seen.iter().find(|seen| Some(seen.id) == newest.leader_id());
         let start = leader.map_or(Offset::default(), |leader| leader.log.log_start());
         for replica in seen.iter().filter(|seen| newest.replicas.contains(&seen.id)) {
@@ -336,7 +336,7 @@ impl Truth {
     }
 
     /// Once healed: a leader, everybody in sync, equal logs.
-    pub fn on_healed(&self, newest: &Assignment, seen: &[Seen<'_>]) -> Checked {
+    pub(crate) fn on_healed(&self, newest: &Assignment, seen: &[Seen<'_>]) -> Checked {
         holds("Liveness", newest.leader.is_some(), || format!("no leader: {newest:?}"))?;
         holds("Liveness", newest.isr.len() == newest.replicas.len(), || format!("not all in sync: {newest:?}"))?;
         let (end, prefix) = (self.watermark(), self.prefix());
@@ -349,17 +349,11 @@ impl Truth {
     }
 }
 
-/// A6: at most one run per broker is let in.
-pub fn check_brokers(old: &Snapshot, new: &Snapshot) -> Checked {
+/// A6: no run of a broker comes back.
+pub(crate) fn check_brokers(old: &Snapshot, new: &Snapshot) -> Checked {
     for (id, peer) in &new.peers {
         let before = old.peers.get(id).map(|peer| peer.incarnation);
         holds("A6", before.is_none_or(|before| before <= peer.incarnation), || format!("{id}: a run came back"))?;
-        let replaced = before.is_some_and(|before| before < peer.incarnation);
-        for partition in new.partitions.iter().filter(|_| replaced && peer.fenced) {
-            holds("A6", !partition.isr.contains(id) && partition.leader_id() != Some(*id), || {
-                format!("{id} is let in while its old run is in the ISR")
-            })?;
-        }
     }
     Ok(())
 }

@@ -1,21 +1,26 @@
-//! The world: time, the network, the controller's place in it, and the order in which things happen.
+//! The world: time, the network, and the order in which things happen.
 //!
-//! Owns the queue of everything that is going to happen, and the one seed that decides it. Messages between brokers are
-//! lost, repeated, delayed and reordered; those to and from the controller are lost and delayed.
+//! Owns the queue of everything that is going to happen, and the one seed that decides it. Messages between replicas are
+//! lost, repeated, delayed and reordered; streams to the controller keep their order (`streams.rs`). What is committed in
+//! the store is judged at the moment at which it is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ottla_core::replica::{Altered, Ask, Lane, Message, Rules, View};
-use ottla_core::types::{BrokerId, Incarnation, LeaderEpoch, Offset, PartitionEpoch};
+use ottla_core::replica::{Ask, Lane, Message};
+use ottla_core::types::{BrokerId, ControllerEpoch, Incarnation, Offset};
 
+use crate::api::{Api, Call, Outcome};
 use crate::client::{Clients, Producer};
-use crate::controller::{Controller, Oracle, Snapshot, Start};
+use crate::committed::Snapshot;
 use crate::log::{Producers, Record};
-use crate::node::{Clock, Node, describe};
+use crate::mutants::{Mutant, ShellRule};
+use crate::node::{Clock, Node};
 use crate::oracle::{Checked, Seen, Truth, Violation, check_brokers};
 use crate::rng::Rng;
+use crate::store::{Store, topic, topic_name};
 use crate::story::Story;
+use crate::streams::{Item, Stream};
 
 /// What comes beside a message: the records of a push, the producers below the offset at which an answer says to start
 /// over.
@@ -30,7 +35,7 @@ impl Beside {
     pub(crate) const NONE: Self = Self { records: Vec::new(), producers: Producers::new() };
 }
 
-/// What goes over the network. Node 0 is the controller, node n is broker n.
+/// What goes over the network, each message for itself. Node n is broker n.
 #[derive(Clone, Debug)]
 pub(crate) enum Payload {
     Replica {
@@ -38,39 +43,12 @@ pub(crate) enum Payload {
         message: Message,
         beside: Beside,
     },
-    Register(Start),
-    Registered {
-        process: u64,
-        run: Incarnation,
-    },
-    Heartbeat {
-        run: Incarnation,
-        sent: u64,
-        view: View,
-    },
-    Answered {
-        run: Incarnation,
-        sent: u64,
-        newest: View,
-    },
-    Fenced {
-        run: Incarnation,
-    },
-    Drain {
-        run: Incarnation,
-    },
-    Delta(Snapshot),
-    Ask {
-        run: Incarnation,
-        partition: usize,
-        ask: Ask,
-    },
-    Altered {
-        run: Incarnation,
-        partition: usize,
-        leader_epoch: LeaderEpoch,
-        partition_epoch: PartitionEpoch,
-        outcome: Altered,
+    /// A broker finds the controller of that epoch silent, or hears it again.
+    Silent {
+        broker: BrokerId,
+        epoch: ControllerEpoch,
+        ages: BTreeMap<BrokerId, Duration>,
+        heard_again: bool,
     },
 }
 
@@ -79,10 +57,36 @@ pub(crate) enum Payload {
 pub(crate) enum Local {
     Heartbeat,
     Tick(usize),
-    Flush { partition: usize, upto: Offset },
-    Cut { partition: usize, to: Offset, over: Option<Producers> },
+    Flush {
+        partition: usize,
+        upto: Offset,
+    },
+    Cut {
+        partition: usize,
+        to: Offset,
+        over: Option<Producers>,
+    },
     Pump,
-    Credit { to: BrokerId, records: u64 },
+    Credit {
+        to: BrokerId,
+        records: u64,
+    },
+    /// The controller is looked for.
+    Look,
+    /// A time that the controller's machine asked for.
+    Wake(u64),
+    /// Registration, and being let in.
+    Enroll,
+    Question(usize, Ask),
+    /// Whether a broker whose stream closed still takes connections.
+    LookFor {
+        broker: BrokerId,
+        run: Incarnation,
+        left: u32,
+    },
+    Stop {
+        until: u64,
+    },
 }
 
 /// Something that is going to happen.
@@ -92,7 +96,10 @@ pub(crate) enum Action {
     Local { node: usize, life: u64, what: Local },
     Start(usize),
     NoticeDeath(usize),
-    ControllerTick,
+    Stream { id: u64, from: usize, seq: u64, item: Item },
+    Reset { id: u64, end: usize },
+    ApiArrives { node: usize, life: u64, call: Call, answered: bool },
+    ApiAnswers { node: usize, life: u64, thread: usize, outcome: Outcome },
     Produce(usize),
     Consume,
     Fault,
@@ -104,6 +111,7 @@ pub(crate) enum Action {
     EmptyDisk(usize),
     SlowDisk(usize),
     Retain,
+    Recover,
     Heal,
     End,
 }
@@ -117,8 +125,8 @@ pub(crate) struct Network {
     pub(crate) slow_per_mille: u64,
     /// Until then, what this node is told and says between brokers mostly arrives late.
     pub(crate) stalled: BTreeMap<usize, u64>,
-    /// Until then, questions to the controller wait in a queue, each for itself.
-    pub(crate) asks_slow_until: u64,
+    /// Until then, connections to this node are refused, and it can make none to a controller.
+    pub(crate) refusing: BTreeMap<usize, u64>,
     /// When the last message of each connection arrives: the next one arrives later, unless it is delayed on purpose.
     last: BTreeMap<(usize, usize, Lane), u64>,
 }
@@ -132,9 +140,16 @@ pub(crate) struct World {
     pub(crate) story: Story,
     pub(crate) counts: BTreeMap<&'static str, u64>,
     pub(crate) nodes: Vec<Node>,
-    pub(crate) controller: Oracle,
-    pub(crate) controller_down_until: u64,
-    controller_ran: u64,
+    pub(crate) store: Store,
+    pub(crate) api: Api,
+    pub(crate) streams: BTreeMap<u64, Stream>,
+    pub(crate) streams_opened: u64,
+    /// The highest controller epoch that each disk has acted on.
+    pub(crate) epochs: Vec<ControllerEpoch>,
+    /// How many disks were emptied so far.
+    pub(crate) directories: u64,
+    pub(crate) minimum_asked_at: Option<u64>,
+    mutant: Option<Mutant>,
     pub(crate) snapshot: Snapshot,
     pub(crate) truth: Vec<Truth>,
     pub(crate) network: Network,
@@ -144,34 +159,50 @@ pub(crate) struct World {
 }
 
 /// Until when there are faults, and how long everything has to come right afterwards. Microseconds.
-const FAULTS_US: u64 = 14_000_000;
+const FAULTS_US: u64 = 24_000_000;
 const HEALING_US: u64 = 12_000_000;
+/// A broker that left ISRs again and again is let wait for a minute by the controller.
+const HEALING_US_MAX: u64 = 100_000_000;
 
 impl World {
-    pub(crate) fn new(seed: u64, rules: Rules, base: Instant) -> Self {
+    pub(crate) fn new(seed: u64, mutant: Option<Mutant>, base: Instant) -> Self {
         let mut rng = Rng::new(seed);
         let partitions = 2;
         let brokers = if rng.chance(250) { 5 } else { 3 };
-        let replicas = if rng.chance(500) { brokers } else { 3 };
+        let replicas_each = if rng.chance(500) { brokers } else { 3 };
         let ids: Vec<BrokerId> = (1..=brokers).map(|id| BrokerId::new(i32::try_from(id).unwrap_or(0))).collect();
-        let nodes =
-            ids.iter().map(|&id| Node::new(id, partitions, Clock::new(base, 995 + rng.within(0, 11)), rules)).collect();
-        let min = if rng.chance(250) { 1 } else { 2 };
-        let mut controller = Oracle::new(partitions, &ids, replicas, min);
-        if rng.chance(150) {
-            controller.allow_unclean(0);
-        }
+        let nodes: Vec<Node> = ids
+            .iter()
+            .map(|&id| Node::new(id, partitions, Clock::new(base, 995 + rng.within(0, 11)), mutant))
+            .collect();
+        let unclean = rng.chance(200);
+        let min = if rng.chance(if unclean { 600 } else { 250 }) { 1 } else { 2 };
+        let placed = |p: usize| {
+            let mut replicas = ids.clone();
+            replicas.rotate_left(p % ids.len().max(1));
+            replicas.truncate(replicas_each);
+            let shards = u32::try_from(partitions).unwrap_or(1);
+            topic(p, topic_name(p, shards), replicas, min, unclean && p == 0)
+        };
+        let mut store = Store::new((0..partitions).map(placed).collect());
+        store.compares = mutant != Some(Mutant::Shell(ShellRule::WritesCompare));
+        let snapshot = Snapshot::of(&store, &Snapshot::default(), partitions);
         let mut world = Self {
             now: 0,
             planned: 0,
             queue: BTreeMap::new(),
             story: Story::default(),
             counts: BTreeMap::new(),
+            epochs: vec![ControllerEpoch::default(); nodes.len()],
             nodes,
-            controller,
-            controller_down_until: 0,
-            controller_ran: 0,
-            snapshot: Snapshot::default(),
+            store,
+            api: Api::default(),
+            streams: BTreeMap::new(),
+            streams_opened: 0,
+            directories: 0,
+            minimum_asked_at: None,
+            mutant,
+            snapshot,
             truth: vec![Truth::default(); partitions],
             network: Network { loss_per_mille: 2, twice_per_mille: 10, slow_per_mille: 10, ..Network::default() },
             clients: Clients::default(),
@@ -189,7 +220,6 @@ impl World {
             world.clients.producers.push(Producer::new(producer % partitions, producer > 2));
             world.plan(500_000, Action::Produce(producer));
         }
-        world.plan(0, Action::ControllerTick);
         world.plan(600_000, Action::Consume);
         world.plan(1_000_000, Action::Fault);
         world.plan(1_500_000, Action::Retain);
@@ -202,8 +232,7 @@ impl World {
     pub(crate) fn run(&mut self) {
         while let Some(((at, _), action)) = self.queue.pop_first() {
             self.now = at;
-            if matches!(action, Action::End) {
-                self.check_healed();
+            if matches!(action, Action::End) && self.ends() {
                 return;
             }
             self.happen(action);
@@ -220,7 +249,6 @@ impl World {
 
     fn happen(&mut self, action: Action) {
         match action {
-            Action::Deliver { from, to: 0, payload } => self.controller_hears(from, payload),
             Action::Deliver { from, to, payload } => {
                 let b = to - 1;
                 if !self.nodes[b].up {
@@ -236,13 +264,25 @@ impl World {
                     return;
                 }
                 match self.nodes[node].frozen_until.checked_sub(self.now) {
-                    Some(rest) if rest > 0 => self.plan(rest, Action::Local { node, life, what }),
+                    // What has arrived meanwhile is older than any time that came.
+                    Some(rest) if rest > 0 => self.plan(rest + 1, Action::Local { node, life, what }),
                     Some(_) | None => self.run_local(node, what),
                 }
             }
             Action::Start(b) => self.start_node(b),
             Action::NoticeDeath(b) => self.notice_death(b),
-            Action::ControllerTick => self.controller_ticks(),
+            Action::Stream { id, from, seq, item } => self.stream_arrives(id, from, seq, item),
+            Action::Reset { id, end } => self.end_reset(id, end),
+            Action::ApiArrives { node, life, call, answered } => self.api_arrives(node, life, call, answered),
+            Action::ApiAnswers { node, life, thread, outcome } => {
+                if !self.alive(node, life) {
+                    return;
+                }
+                match self.nodes[node].frozen_until.checked_sub(self.now) {
+                    Some(rest) if rest > 0 => self.plan(rest, Action::ApiAnswers { node, life, thread, outcome }),
+                    Some(_) | None => self.api_answers(node, thread, outcome),
+                }
+            }
             Action::Produce(producer) => self.produce(producer),
             Action::Consume => self.consume(),
             Action::Fault => self.inject_fault(),
@@ -256,12 +296,13 @@ impl World {
             Action::SlowDisk(b) => self.slow_disk(b),
             Action::EmptyDisk(b) => self.empty_disk(b),
             Action::Retain => self.retain(),
+            Action::Recover => self.recover(),
             Action::Heal => self.heal(),
             Action::End => {}
         }
     }
 
-    /// Connections to a dead process are refused: by every broker that can reach its machine, and by the controller.
+    /// Connections to a dead process are refused: every broker that can reach its machine finds out.
     fn notice_death(&mut self, b: usize) {
         if self.nodes[b].up {
             return;
@@ -277,10 +318,6 @@ impl World {
                 }
             }
         }
-        if !self.network.blocked.contains(&(0, b + 1)) && self.controller_down_until <= self.now {
-            self.controller.refused(id);
-            self.after_controller();
-        }
     }
 
     // --- the network ----------------------------------------------------------------------------------------------
@@ -295,21 +332,19 @@ impl World {
             self.count("message lost");
             return;
         }
-        if from != 0 && to != 0 && self.rng.chance(self.network.twice_per_mille) {
+        if self.rng.chance(self.network.twice_per_mille) {
             let delay = self.rng.within(100, 5_000);
             self.plan(delay, Action::Deliver { from, to, payload: payload.clone() });
         }
         let now = self.now;
         let stalled = |node: usize| self.network.stalled.get(&node).is_some_and(|&until| until > now);
-        if from != 0 && to != 0 && (stalled(from) || stalled(to)) && self.rng.chance(600) {
+        if (stalled(from) || stalled(to)) && self.rng.chance(600) {
             let delay = self.rng.within(2_000, 3_000_000);
             self.plan(delay, Action::Deliver { from, to, payload });
             return;
         }
-        let asks = matches!(payload, Payload::Ask { .. }) && self.network.asks_slow_until > self.now;
-        let queued = if asks && self.rng.chance(850) { self.rng.within(0, 2_500_000) } else { 0 };
         let delay = self.delay(from, to, lane);
-        self.plan(delay + queued, Action::Deliver { from, to, payload });
+        self.plan(delay, Action::Deliver { from, to, payload });
     }
 
     /// Connections keep their order, but for messages that are much delayed: those come from an earlier connection.
@@ -337,80 +372,11 @@ impl World {
         self.send_on(b + 1, to, lane, Payload::Replica { partition, message, beside });
     }
 
-    // --- the controller -------------------------------------------------------------------------------------------
+    // --- what is committed ----------------------------------------------------------------------------------------
 
-    fn controller_hears(&mut self, from: usize, payload: Payload) {
-        if let Some(rest) = self.controller_down_until.checked_sub(self.now).filter(|&rest| rest > 0) {
-            self.plan(rest, Action::Deliver { from, to: 0, payload });
-            return;
-        }
-        let broker = self.nodes[from - 1].id;
-        match payload {
-            // Its stream is closed: a registration that is read late would take the newer run's directory for an old one.
-            Payload::Register(start) if start.process != self.nodes[from - 1].life => {}
-            Payload::Register(start) => {
-                let run = self.controller.register(self.now, broker, start);
-                self.after_controller();
-                self.send(0, from, Payload::Registered { process: start.process, run });
-                let snapshot = self.snapshot.clone();
-                self.send(0, from, Payload::Delta(snapshot));
-            }
-            Payload::Heartbeat { run, sent, view } => {
-                if !self.controller.heartbeat(self.now, broker, run, view) {
-                    self.send(0, from, Payload::Fenced { run });
-                    return;
-                }
-                self.after_controller();
-                if view < self.snapshot.view {
-                    let snapshot = self.snapshot.clone();
-                    self.send(0, from, Payload::Delta(snapshot));
-                }
-                let newest = self.snapshot.view;
-                self.send(0, from, Payload::Answered { run, sent, newest });
-            }
-            // Not any more, if it comes late: nobody would stop the broker.
-            Payload::Drain { .. } if self.healed => {}
-            Payload::Drain { run } => {
-                self.controller.drain(broker, run);
-                self.after_controller();
-            }
-            Payload::Ask { run, partition, ask } => {
-                let outcome = self.controller.ask(broker, run, partition, &ask);
-                self.after_controller();
-                if let (Some(outcome), Ask::Alter(alter)) = (outcome, ask) {
-                    let what = describe(&outcome);
-                    self.story.tell(self.now, format_args!("controller: p{partition} {:?} is {what}", alter.isr));
-                    let (leader_epoch, partition_epoch) = (alter.leader_epoch, alter.partition_epoch);
-                    let answer = Payload::Altered { run, partition, leader_epoch, partition_epoch, outcome };
-                    self.send(0, from, answer);
-                }
-            }
-            Payload::Replica { .. }
-            | Payload::Registered { .. }
-            | Payload::Answered { .. }
-            | Payload::Fenced { .. }
-            | Payload::Delta(_)
-            | Payload::Altered { .. } => {}
-        }
-    }
-
-    fn controller_ticks(&mut self) {
-        self.plan(50_000, Action::ControllerTick);
-        if self.controller_down_until > self.now {
-            return;
-        }
-        let late = (self.now - self.controller_ran).saturating_sub(100_000);
-        self.controller.tick(self.now, late);
-        self.controller_ran = self.now;
-        self.after_controller();
-    }
-
-    /// Whatever the controller has committed is judged, told and published.
-    pub(crate) fn after_controller(&mut self) {
-        let new = self.controller.snapshot();
-        if new.view == self.snapshot.view {
-            return;
-        }
+    /// A write has taken effect: it is judged at once.
+    pub(crate) fn committed(&mut self) {
+        let new = Snapshot::of(&self.store, &self.snapshot, self.truth.len());
         let old = std::mem::replace(&mut self.snapshot, new.clone());
         self.checked(|_| check_brokers(&old, &new));
         for p in 0..new.partitions.len() {
@@ -419,9 +385,6 @@ impl World {
         self.judge_admitted(&old, &new);
         for p in 0..new.partitions.len() {
             self.judge_version(p, old.partitions.get(p));
-        }
-        for b in 0..self.nodes.len() {
-            self.send(0, b + 1, Payload::Delta(new.clone()));
         }
     }
 
@@ -449,6 +412,9 @@ impl World {
             let tail = |node: &Node| node.disk.logs[p].end() > self.truth[p].watermark();
             if !same && new.leader != old.leader && self.nodes.iter().any(tail) {
                 self.count("election with an unacked tail");
+            }
+            if !same && new.leader_id().is_some_and(|leader| old.elr.contains(&leader)) {
+                self.count("elr election");
             }
         }
         self.judge_members(p, old, &new);
@@ -481,17 +447,28 @@ impl World {
         *self.counts.entry(what).or_default() += 1;
     }
 
-    fn check_healed(&mut self) {
-        let elr = self.controller.elr_elections();
-        *self.counts.entry("elr election").or_default() += elr;
-        for p in 0..self.truth.len() {
-            let newest = self.snapshot.partitions[p].clone();
-            self.checked(|world| world.truth[p].on_healed(&newest, &world.seen(p)));
-            self.checked(|world| world.truth[p].on_settled(&newest, &world.seen(p)));
-        }
-        if self.clients.open() > 0 {
+    /// Whether a rule of the brokers' shells is kept.
+    pub(crate) fn holds(&self, rule: ShellRule) -> bool {
+        self.mutant != Some(Mutant::Shell(rule))
+    }
+
+    /// Whether everything has come right; until it has, there is some more time.
+    fn ends(&mut self) -> bool {
+        let right = (0..self.truth.len()).try_for_each(|p| {
+            let newest = &self.snapshot.partitions[p];
+            self.truth[p].on_healed(newest, &self.seen(p))?;
+            self.truth[p].on_settled(newest, &self.seen(p))
+        });
+        if let Err(violation) = right {
+            if self.now < FAULTS_US + HEALING_US_MAX {
+                self.plan(1_000_000, Action::End);
+                return false;
+            }
+            self.fail(violation.invariant, violation.what);
+        } else if self.clients.open() > 0 {
             let open = self.clients.open();
             self.fail("Liveness", format!("{open} produce requests are not answered"));
         }
+        true
     }
 }

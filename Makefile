@@ -39,6 +39,7 @@ unit-pure:
 unit-scripts:
 	python3 -m unittest discover -q -s e2e/conformance/runner
 	python3 -m unittest discover -q -s e2e/faults/runner
+	python3 -m unittest discover -q -s deploy/image
 
 tidy: ## only the rules of the house: layers, sizes, headers, dead files, banned words
 	cargo test --locked -p ottla-tidy

@@ -39,6 +39,7 @@ unit-pure:
 unit-scripts:
 	python3 -m unittest discover -q -s e2e/conformance/runner
 	python3 -m unittest discover -q -s e2e/faults/runner
+	python3 -m unittest discover -q -s e2e/cluster/runner
 	python3 -m unittest discover -q -s deploy/image
 
 tidy: ## only the rules of the house: layers, sizes, headers, dead files, banned words
@@ -101,6 +102,16 @@ demo: build ## starts Ottla, loads real data, reads it back with kcat and our ow
 
 demo-stop: ## ends what `make demo` left running
 	@e2e/demo/stop.sh
+
+.PHONY: cluster-up cluster-down cluster
+cluster-up: ## a Kubernetes of four nodes on this machine: PROVIDER=kind where it works, else PROVIDER=local (root)
+	@e2e/cluster/up.sh
+
+cluster-down: ## ends what `make cluster-up` started
+	@e2e/cluster/down.sh
+
+cluster: ## what that Kubernetes promises, shown on one that is made for it
+	@e2e/cluster/test.sh
 
 # --- heavy suites, whole; each writes docs/results/<suite>.md ------------------------------------------------------
 

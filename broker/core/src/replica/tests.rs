@@ -6,6 +6,7 @@ use super::*;
 use crate::types::{Incarnation, PartitionEpoch, PartitionIndex, TopicId};
 
 mod harness;
+mod seldom;
 
 use harness::{Epochs, Harness, id};
 

@@ -106,7 +106,7 @@ pub fn checksum(value: &Value) -> String {
 }
 
 /// The same with its fields in order of names, whatever order the JSON library keeps.
-fn sorted(value: &Value) -> Value {
+pub(super) fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
             let fields: BTreeMap<&String, &Value> = fields.iter().collect();

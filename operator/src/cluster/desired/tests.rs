@@ -3,7 +3,7 @@
 use ottla_crds::Cluster;
 
 use super::*;
-use crate::cluster::child::Seen;
+use crate::cluster::child::{Seen, sorted};
 use crate::cluster::fixture::{cluster, pool, settings, three};
 
 fn children(cluster: &Cluster, facts: &Facts) -> Vec<Child> {
@@ -11,7 +11,7 @@ fn children(cluster: &Cluster, facts: &Facts) -> Vec<Child> {
 }
 
 fn yaml(children: &[Child]) -> String {
-    let text = |child: &Child| serde_yaml::to_string(&child.manifest).unwrap();
+    let text = |child: &Child| serde_yaml::to_string(&sorted(&child.manifest)).unwrap();
     children.iter().map(text).collect::<Vec<_>>().join("---\n")
 }
 

@@ -348,7 +348,11 @@ impl Partition {
             io.names_changed = true;
         }
         io.cut = Some(CutFiles { lsn: cut.lsn, bases });
-        self.state.lock().cut = None;
+        let mut state = self.state.lock();
+        state.cut = None;
+        // A flush that was planned since the cut saw its files as they were before this.
+        state.cuts += 1;
+        drop(state);
         self.shared.mark_dirty(self);
         Ok(())
     }

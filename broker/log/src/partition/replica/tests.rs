@@ -90,13 +90,6 @@ impl Kit {
         Self::reopened(disk.kill())
     }
 
-    /// As [`Self::killed`], without a look by `verify` at what lies there.
-    pub(in crate::partition) fn killed_unseen(self) -> Self {
-        let Self { disk, dir, log, .. } = self;
-        drop((dir, log));
-        Self::opened(disk.kill(), false)
-    }
-
     /// The directory after the power went.
     pub(in crate::partition) fn crashed(self) -> Self {
         let Self { disk, dir, log, .. } = self;

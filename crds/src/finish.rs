@@ -68,8 +68,9 @@ pub fn to_yaml(definition: &CustomResourceDefinition) -> String {
     format!("# Generated from crds/src by `OTTLA_UPDATE=1 cargo test -p ottla-crds`; do not edit.\n{body}")
 }
 
-/// The same with its fields in order of names, whatever order the JSON library keeps.
-fn sorted(value: Value) -> Value {
+/// The same with its fields in order of names, whatever order the JSON library keeps: that depends on what else is built
+/// with it.
+pub fn sorted(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
             let fields: BTreeMap<String, Value> = fields.into_iter().collect();

@@ -18,7 +18,7 @@ pub mod value;
 
 pub use cluster::{Cluster, ClusterSpec, ClusterStatus};
 pub use connector::{Connector, ConnectorSpec, ConnectorStatus};
-pub use finish::{declarable, definitions, to_yaml};
+pub use finish::{declarable, definitions, sorted, to_yaml};
 pub use metadata_shard::{MetadataShard, MetadataShardSpec};
 pub use topic::{Topic, TopicSpec, TopicStatus};
 pub use user::{User, UserSpec, UserStatus};

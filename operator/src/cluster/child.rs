@@ -2,8 +2,7 @@
 //!
 //! Owns the shape of a manifest, its checksum, and what is read from objects as the API server shows them. Pure.
 
-use std::collections::BTreeMap;
-
+use ottla_crds::sorted;
 use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
@@ -101,20 +100,8 @@ pub fn merge(under: &mut Value, over: Value) {
 
 /// A checksum of what `value` says; the order in which its fields were written does not matter.
 pub fn checksum(value: &Value) -> String {
-    let text = sorted(value).to_string();
+    let text = sorted(value.clone()).to_string();
     format!("{:016x}", crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, text.as_bytes()))
-}
-
-/// The same with its fields in order of names, whatever order the JSON library keeps.
-pub(super) fn sorted(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let fields: BTreeMap<&String, &Value> = fields.iter().collect();
-            Value::Object(fields.into_iter().map(|(name, field)| (name.clone(), sorted(field))).collect())
-        }
-        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
-    }
 }
 
 impl Child {

@@ -1,9 +1,9 @@
 //! What a Cluster should be made of, as YAML.
 
-use ottla_crds::Cluster;
+use ottla_crds::{Cluster, sorted};
 
 use super::*;
-use crate::cluster::child::{Seen, sorted};
+use crate::cluster::child::Seen;
 use crate::cluster::fixture::{cluster, pool, settings, three};
 
 fn children(cluster: &Cluster, facts: &Facts) -> Vec<Child> {
@@ -11,7 +11,7 @@ fn children(cluster: &Cluster, facts: &Facts) -> Vec<Child> {
 }
 
 fn yaml(children: &[Child]) -> String {
-    let text = |child: &Child| serde_yaml::to_string(&sorted(&child.manifest)).unwrap();
+    let text = |child: &Child| serde_yaml::to_string(&sorted(child.manifest.clone())).unwrap();
     children.iter().map(text).collect::<Vec<_>>().join("---\n")
 }
 

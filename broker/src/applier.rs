@@ -166,7 +166,7 @@ impl Applier {
 /// What a replica is told of its partition.
 fn assignment(image: &Image, partition: &Partition, config: &TopicConfig) -> Assignment {
     let run = |id: BrokerId| image.broker(id).map(|broker| (id, broker.incarnation));
-    let min = usize::try_from(config.min_insync_replicas).unwrap_or(1).clamp(1, partition.replicas.len().max(1));
+    let min = partition.needed_in_sync(config.min_insync_replicas);
     Assignment {
         leader: partition.leader.and_then(run),
         leader_epoch: partition.leader_epoch,

@@ -108,6 +108,14 @@ pub struct Topic {
     pub internal: bool,
 }
 
+impl Partition {
+    /// How many of its replicas have to be in sync before anything is committed, where `min.insync.replicas` comes to
+    /// `minimum`: at least one, and never more than there are replicas.
+    pub fn needed_in_sync(&self, minimum: i32) -> usize {
+        usize::try_from(minimum).unwrap_or(1).clamp(1, self.replicas.len().max(1))
+    }
+}
+
 impl Topic {
     /// The partition of that index.
     pub fn partition(&self, index: PartitionIndex) -> Option<&Partition> {

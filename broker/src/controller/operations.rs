@@ -31,14 +31,19 @@ impl Operations {
     fn decides(&self) -> bool {
         self.stage.borrow().is_leading()
     }
+
+    /// What `min.insync.replicas` comes to for a topic.
+    fn minimum(&self) -> impl Fn(&Topic) -> i32 + use<> {
+        let config = self.metadata.config();
+        move |topic| ReplicaConfig::resolve(&topic.config, &config).min_insync_replicas
+    }
 }
 
 #[tonic::async_trait]
 impl operations::Operations for Operations {
     async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<Description>, Status> {
-        let (image, config) = (self.metadata.image(), self.metadata.config());
-        let minimum = |topic: &Topic| ReplicaConfig::resolve(&topic.config, &config).min_insync_replicas;
-        let health = Health::of(&image, minimum);
+        let image = self.metadata.image();
+        let health = Health::of(&image, self.minimum());
         let version = env!("CARGO_PKG_VERSION");
         Ok(Response::new(operations::describe(&image, &health, self.me, version, self.decides())))
     }
@@ -48,14 +53,13 @@ impl operations::Operations for Operations {
         if brokers.len() > BROKERS_MAX {
             return Err(Status::invalid_argument(format!("{} brokers; ask for {BROKERS_MAX} at most", brokers.len())));
         }
-        let (image, config) = (self.metadata.image(), self.metadata.config());
+        let image = self.metadata.image();
         if !self.decides() {
             let holder = image.controller().filter(|id| *id != self.me);
             let holder = holder.map_or("nobody decides, as far as it knows".to_owned(), |id| format!("broker {id} is"));
             return Err(Status::failed_precondition(format!("broker {} is not the controller; {holder}", self.me)));
         }
         let stopping: BTreeSet<BrokerId> = brokers.into_iter().map(BrokerId::new).collect();
-        let minimum = |topic: &Topic| ReplicaConfig::resolve(&topic.config, &config).min_insync_replicas;
-        Ok(Response::new(operations::answer(&Without::of(&image, &stopping, minimum))))
+        Ok(Response::new(operations::answer(&Without::of(&image, &stopping, self.minimum()))))
     }
 }

@@ -35,8 +35,7 @@ impl Led {
         if partition.leader != Some(me) {
             return;
         }
-        // A partition never needs more in-sync replicas than it has replicas.
-        let needed = usize::try_from(min_insync).unwrap_or(1).clamp(1, partition.replicas.len().max(1));
+        let needed = partition.needed_in_sync(min_insync);
         self.leads += 1;
         self.under_replicated += usize::from(partition.isr.len() < partition.replicas.len());
         self.under_min_isr += usize::from(partition.isr.len() < needed);

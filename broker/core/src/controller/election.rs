@@ -64,7 +64,7 @@ enum Wish {
 pub(super) struct Change {
     before: Partition,
     next: Partition,
-    min_insync: usize,
+    min_insync: i32,
     lost: Vec<BrokerId>,
     wish: Wish,
     unclean: bool,
@@ -77,7 +77,7 @@ impl Change {
         Self {
             before: partition.clone(),
             next: partition.clone(),
-            min_insync: usize::try_from(min_insync).unwrap_or(1).max(1),
+            min_insync,
             lost: Vec::new(),
             wish: Wish::Keep,
             unclean: false,
@@ -240,7 +240,7 @@ impl Change {
 
     /// How many have to be in sync before anything is committed.
     fn needed(&self) -> usize {
-        self.min_insync.min(self.next.replicas.len()).max(1)
+        self.next.needed_in_sync(self.min_insync)
     }
 
     fn judge_eligible(&mut self) {

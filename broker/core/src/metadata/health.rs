@@ -48,11 +48,6 @@ pub struct Without {
     pub unavoidable: u64,
 }
 
-/// How many in-sync replicas acks=all needs: never more than there are replicas.
-fn needed(partition: &Partition, min_insync: i32) -> usize {
-    usize::try_from(min_insync).unwrap_or(1).clamp(1, partition.replicas.len().max(1))
-}
-
 impl Health {
     /// Counts; `min_insync` is what `min.insync.replicas` comes to for a topic.
     pub fn of(image: &Image, min_insync: impl Fn(&Topic) -> i32) -> Self {
@@ -68,7 +63,7 @@ impl Health {
         self.partitions += 1;
         self.offline += u64::from(partition.leader.is_none());
         self.under_replicated += u64::from(partition.isr.len() < partition.replicas.len());
-        self.under_min_isr += u64::from(partition.isr.len() < needed(partition, minimum));
+        self.under_min_isr += u64::from(partition.isr.len() < partition.needed_in_sync(minimum));
         for id in partition.replicas.iter().chain(&partition.leaving) {
             let share = self.brokers.entry(*id).or_default();
             share.replicas += 1;
@@ -99,7 +94,7 @@ impl Without {
         (stopping, minimum): (&BTreeSet<BrokerId>, i32),
     ) {
         let stays = partition.isr.iter().filter(|id| !stopping.contains(*id)).count();
-        if stays == partition.isr.len() || stays >= needed(partition, minimum) {
+        if stays == partition.isr.len() || stays >= partition.needed_in_sync(minimum) {
             return;
         }
         let replicas = i32::try_from(partition.replicas.len()).unwrap_or(i32::MAX);

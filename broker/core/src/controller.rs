@@ -29,6 +29,7 @@ pub mod error;
 mod follow;
 mod gather;
 mod growth;
+mod hearing;
 mod leaders;
 mod lease;
 pub mod lineage;
@@ -60,6 +61,7 @@ pub use document::{
 pub use error::Halt;
 pub use follow::{FollowError, Follower};
 pub use growth::SHARD_BYTES_MAX;
+pub use hearing::{Following, most_heard};
 pub use lease::{LeaseCall, LeaseSeen};
 pub use lineage::{Claim, Seen};
 pub use liveness::{ALONE, REFUSED_MAX, SILENCE_MAX};

@@ -110,8 +110,7 @@ pub enum Down {
         /// How long ago it heard each broker; whole microseconds cross the network.
         ages: BTreeMap<BrokerId, Duration>,
         /// How long ago it had heard more than half of the registered brokers, itself included: nobody else decided then.
-        /// `None` if it does not decide, or never heard so many. Whole
-        /// microseconds cross the network.
+        /// `None` if it does not decide, or never heard so many. Whole microseconds cross the network.
         most_heard: Option<Duration>,
     },
     /// The answer to [`Up::Ask`].

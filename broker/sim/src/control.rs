@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use ottla_core::config::BrokerConfig;
 use ottla_core::controller::{
-    Answer, Config, Deposed, Document, DocumentId, Effect, Event, Follower, Machine, Phase, Request, RequestId,
-    SessionId, Tuning, Vector, WriteId, rules,
+    Answer, Config, Deposed, Document, DocumentId, Effect, Event, Follower, Following, Machine, Phase, Request,
+    RequestId, SessionId, Tuning, Vector, WriteId, rules,
 };
 use ottla_core::replica::View;
 use ottla_core::types::{BrokerId, ControllerEpoch, Incarnation};
@@ -17,7 +17,7 @@ use ottla_core::types::{BrokerId, ControllerEpoch, Incarnation};
 use crate::api::Call;
 use crate::enroll::{Entry, Question};
 use crate::lines::Line;
-use crate::link::{Following, Uplink};
+use crate::link::Uplink;
 use crate::store::CLUSTER;
 use crate::world::{Action, Local, World};
 

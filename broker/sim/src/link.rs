@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ottla_core::controller::error::Standing;
-use ottla_core::controller::{Event, Presentation, REFUSED_MAX, SILENCE_MAX, Vector};
+use ottla_core::controller::{Event, Presentation, SILENCE_MAX, Vector, most_heard};
 use ottla_core::replica::View;
 use ottla_core::types::{BrokerId, ControllerEpoch, DirectoryId};
 
@@ -19,23 +19,6 @@ use crate::world::{Action, Local, Payload, World};
 
 /// How long to wait before the controller is looked for again. Microseconds.
 const LOOK_AGAIN_US: u64 = 100_000;
-/// How often it is said again that the controller is silent.
-const SAY_AGAIN: Duration = Duration::from_millis(500);
-
-/// What is known of the controller that is followed.
-#[derive(Clone, Debug)]
-pub(crate) struct Following {
-    /// Whose process that is, as the Lease says.
-    broker: Option<BrokerId>,
-    /// Who holds the Lease, in the words of the Lease.
-    holder: String,
-    heard_at: Instant,
-    /// Since when nobody listens at its address.
-    refused_since: Option<Instant>,
-    told_at: Option<Instant>,
-    ages: BTreeMap<BrokerId, Duration>,
-    ages_at: Instant,
-}
 
 /// The stream to the controller.
 #[derive(Clone, Debug)]
@@ -50,29 +33,6 @@ pub(crate) struct Uplink {
     answered_at: Instant,
 }
 
-impl Following {
-    pub(crate) fn new(now: Instant) -> Self {
-        let ages = BTreeMap::new();
-        let holder = String::new();
-        Self { broker: None, holder, heard_at: now, refused_since: None, told_at: None, ages, ages_at: now }
-    }
-
-    /// How long ago each broker was heard, the controller's own included.
-    fn ages_now(&self, now: Instant) -> BTreeMap<BrokerId, Duration> {
-        let since = now.saturating_duration_since(self.ages_at);
-        let mut ages: BTreeMap<_, _> = self.ages.iter().map(|(id, age)| (*id, *age + since)).collect();
-        if let Some(broker) = self.broker {
-            let silent = now.saturating_duration_since(self.heard_at);
-            ages.insert(broker, if self.is_gone(now) { silent.max(SILENCE_MAX) } else { silent });
-        }
-        ages
-    }
-
-    fn is_gone(&self, now: Instant) -> bool {
-        self.refused_since.is_some_and(|at| now.saturating_duration_since(at) >= REFUSED_MAX)
-    }
-}
-
 impl World {
     pub(crate) fn up(&mut self, stream: u64, up: Up) {
         self.send_item(stream, CLIENT, Item::Up(Box::new(up)));
@@ -84,7 +44,7 @@ impl World {
         let now = self.nodes[b].instant(self.now);
         let Some(control) = self.nodes[b].control.as_mut() else { return };
         if control.leads() {
-            control.following.heard_at = now;
+            control.following.heard(now);
             self.drop_uplink(b);
         } else if control.uplink.is_none() {
             self.follow(b);
@@ -135,13 +95,12 @@ impl World {
         let (id, now) = (self.nodes[other].id, self.nodes[b].instant(self.now));
         let holder = Holder { node: other, life: self.nodes[other].life }.name();
         let Some(control) = self.nodes[b].control.as_mut() else { return };
-        control.following.broker = Some(id);
-        control.following.holder = holder;
+        control.following.found(id, holder);
         if refused {
-            control.following.refused_since.get_or_insert(now);
+            control.following.refused(now);
             return;
         }
-        control.following.refused_since = None;
+        control.following.not_refused();
         if silent || closed {
             return;
         }
@@ -205,11 +164,10 @@ impl World {
 
     /// While this process decides, its own leaders are confirmed by it as long as most brokers are heard.
     fn confirm_own(&mut self, b: usize) {
-        let now = self.nodes[b].instant(self.now);
         let Some(as_of) = self.most_heard(b) else { return };
         let published = self.nodes[b].control.as_ref().and_then(|control| control.published.as_ref());
         if let Some(view) = published.map(|published| published.view) {
-            self.nodes[b].host.on_controller_answer(as_of.min(now), view);
+            self.nodes[b].host.on_controller_answer(as_of, view);
         }
     }
 
@@ -218,18 +176,15 @@ impl World {
         let (me, now) = (self.nodes[b].id, self.nodes[b].instant(self.now));
         let control = self.nodes[b].control.as_ref().filter(|control| control.leads())?;
         let published = control.published.as_ref()?;
-        let others = published.registered.iter().filter(|id| **id != me);
-        let mut heard: Vec<Instant> = others.filter_map(|id| control.proven.get(id).copied()).collect();
-        heard.sort_unstable_by(|a, b| b.cmp(a));
-        match published.registered.len() / 2 {
-            others if others == 0 || !self.holds(ShellRule::MajorityConfirms) => Some(now),
-            others => heard.get(others - 1).copied(),
+        if !self.holds(ShellRule::MajorityConfirms) {
+            return Some(now);
         }
+        most_heard(&control.proven, &published.registered, me, now)
     }
 
     /// Who else holds the Lease was seen. A controller that alone is cut off from it is not followed any longer.
     pub(crate) fn other_seen(&mut self, b: usize, holder: &str) {
-        let known = self.nodes[b].control.as_ref().map(|control| control.following.holder.as_str());
+        let known = self.nodes[b].control.as_ref().map(|control| control.following.holder());
         if known.is_some_and(|known| known != holder) {
             self.drop_uplink(b);
         }
@@ -285,17 +240,16 @@ impl World {
         let only_who_decides = self.holds(ShellRule::WhoDecidesConfirms);
         let Some(control) = self.nodes[b].control.as_mut() else { return };
         let following = &mut control.following;
-        following.heard_at = now;
+        following.heard(now);
         // One that does not decide yet is alive, and confirms nothing.
         if epoch == ControllerEpoch::default() && only_who_decides {
             return;
         }
-        (following.ages, following.ages_at) = (ages, now);
-        let told = following.told_at.take().is_some();
+        let called_silent = following.decides(now, ages);
         if let Some(as_of) = as_of {
             self.nodes[b].host.on_controller_answer(as_of, View(view));
         }
-        if told {
+        if called_silent {
             let broker = self.nodes[b].id;
             self.feed(b, Event::ControllerHeard { broker });
             self.tell_others(b, true);
@@ -307,14 +261,10 @@ impl World {
         let now = self.nodes[b].instant(self.now);
         let broker = self.nodes[b].id;
         let Some(control) = self.nodes[b].control.as_mut() else { return };
-        let following = &mut control.following;
-        let silent = now.saturating_duration_since(following.heard_at) >= SILENCE_MAX || following.is_gone(now);
-        let told = following.told_at.is_some_and(|at| now.saturating_duration_since(at) < SAY_AGAIN);
-        if !silent || told {
+        if !control.following.is_to_be_called_silent(now) {
             return;
         }
-        following.told_at = Some(now);
-        let (epoch, ages) = (control.follower.image().epoch(), control.following.ages_now(now));
+        let (epoch, ages) = (control.follower.image().epoch(), control.following.ages(now));
         self.count("controller found silent");
         self.feed(b, Event::ControllerSilent { broker, epoch, ages });
         self.tell_others(b, false);
@@ -325,7 +275,7 @@ impl World {
         let broker = self.nodes[b].id;
         let Some(control) = self.nodes[b].control.as_ref() else { return };
         let image = control.follower.image();
-        let (epoch, ages) = (image.epoch(), control.following.ages_now(now));
+        let (epoch, ages) = (image.epoch(), control.following.ages(now));
         for id in image.brokers().keys().filter(|id| **id != broker).copied().collect::<Vec<_>>() {
             let to = usize::try_from(id.get()).unwrap_or(0);
             let payload = Payload::Silent { broker, epoch, ages: ages.clone(), heard_again };

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use ottla_coordination::Coordination;
 use ottla_core::controller::error::Standing;
-use ottla_core::controller::{Answer, Event, Presentation, REFUSED_MAX, SILENCE_MAX};
+use ottla_core::controller::{Answer, Event, Following, Presentation, SILENCE_MAX};
 use ottla_core::replica::View;
 use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation, Lsn};
 use ottla_rpc::controller::{self as wire, Down, Silent, Up};
@@ -33,8 +33,6 @@ const BEAT: Duration = Duration::from_millis(250);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long a connection may take to come about.
 const CONNECT_MAX: Duration = Duration::from_millis(500);
-/// How often it is said again that the controller is silent.
-const SAY_AGAIN: Duration = Duration::from_millis(500);
 /// Messages on their way up.
 const UPS: usize = 256;
 /// Under this name the address for other brokers stands among a broker's endpoints. No listener can be called so.
@@ -74,20 +72,6 @@ pub(super) enum Intake {
     Answer(oneshot::Sender<Answer>, Box<Answer>),
 }
 
-/// What is known of the controller that is followed.
-struct Following {
-    /// Whose process that is, as the Lease says.
-    broker: Option<BrokerId>,
-    /// Who holds the Lease, in the words of the Lease.
-    holder: String,
-    heard_at: Instant,
-    /// Since when nobody listens at its address: its process does not run.
-    refused_since: Option<Instant>,
-    told_at: Option<Instant>,
-    ages: BTreeMap<BrokerId, Duration>,
-    ages_at: Instant,
-}
-
 /// Whoever holds the Lease says where it is reached.
 pub(super) fn holder(me: BrokerId, session: &str, address: Option<&str>) -> String {
     match address {
@@ -105,7 +89,7 @@ impl Link {
             let worked = async {
                 if self.stage.borrow().is_leading() {
                     self.lead().await;
-                    following.heard_at = self.clock.monotonic();
+                    following.heard(self.clock.monotonic());
                 } else {
                     self.follow(&mut following).await;
                     self.look_at_silence(&mut following).await;
@@ -149,8 +133,7 @@ impl Link {
         }
         let streams = match self.find().await {
             Some((broker, address, holder)) => {
-                following.broker = Some(broker);
-                following.holder = holder;
+                following.found(broker, holder);
                 self.connect(&address, following).await
             }
             None => None,
@@ -179,10 +162,10 @@ impl Link {
         let (host, port) = address.rsplit_once(':')?;
         let knocked = knock(host, port.parse().ok()?, CONNECT_MAX).await;
         if knocked == Knock::Refused {
-            following.refused_since.get_or_insert(self.clock.monotonic());
+            following.refused(self.clock.monotonic());
             return None;
         }
-        following.refused_since = None;
+        following.not_refused();
         let endpoint = ottla_rpc::transport::endpoint(format!("http://{address}").parse().ok()?);
         let (ups, stream) = mpsc::channel(UPS);
         let opened = async {
@@ -260,7 +243,7 @@ impl Link {
                 // of the two could decide anything then.
                 changed = self.other.changed() => {
                     let other = self.other.borrow_and_update().clone();
-                    if changed.is_err() || other.is_some_and(|holder| holder != following.holder) {
+                    if changed.is_err() || other.is_some_and(|holder| holder != following.holder()) {
                         return;
                     }
                 }
@@ -306,16 +289,16 @@ impl Link {
         following: &mut Following,
     ) {
         let now = self.clock.monotonic();
-        following.heard_at = now;
+        following.heard(now);
         // One that does not decide yet is alive, and confirms nothing.
         if epoch == ControllerEpoch::default() {
             return;
         }
-        (following.ages, following.ages_at) = (ages, now);
+        let called_silent = following.decides(now, ages);
         if let Some(as_of) = as_of {
             self.hub.confirmed(as_of, View(view));
         }
-        if following.told_at.take().is_some() {
+        if called_silent {
             let _stopped = self.tell(Event::ControllerHeard { broker: self.ground.me }).await;
             self.tell_others(following, true).await;
         }
@@ -324,13 +307,10 @@ impl Link {
     /// The machine and all others are told if the controller has not been heard for as long as makes a broker dead.
     async fn look_at_silence(&self, following: &mut Following) {
         let now = self.clock.monotonic();
-        let silent = now.saturating_duration_since(following.heard_at) >= SILENCE_MAX || following.is_gone(now);
-        let told = following.told_at.is_some_and(|at| now.saturating_duration_since(at) < SAY_AGAIN);
-        if !silent || told {
+        if !following.is_to_be_called_silent(now) {
             return;
         }
-        following.told_at = Some(now);
-        let (epoch, ages) = (self.epoch().await, following.ages_now(now));
+        let (epoch, ages) = (self.epoch().await, following.ages(now));
         self.tell(Event::ControllerSilent { broker: self.ground.me, epoch, ages }).await;
         self.tell_others(following, false).await;
     }
@@ -345,7 +325,7 @@ impl Link {
     }
 
     async fn tell_others(&self, following: &Following, heard_again: bool) {
-        let ages = following.ages_now(self.clock.monotonic());
+        let ages = following.ages(self.clock.monotonic());
         let ledger = Arc::clone(&self.ledger);
         let known = tokio::task::spawn_blocking(move || {
             let ledger = ledger.lock();
@@ -364,39 +344,6 @@ impl Link {
                 let _reached = timeout(CONNECT_MAX, say).await;
             });
         }
-    }
-}
-
-impl Following {
-    fn new(now: Instant) -> Self {
-        let ages = BTreeMap::new();
-        Self {
-            broker: None,
-            holder: String::new(),
-            heard_at: now,
-            refused_since: None,
-            told_at: None,
-            ages,
-            ages_at: now,
-        }
-    }
-
-    /// How long ago each broker was heard, the controller's own included: a successor need not wait for it anew.
-    fn ages_now(&self, now: Instant) -> BTreeMap<BrokerId, Duration> {
-        let since = now.saturating_duration_since(self.ages_at);
-        let mut ages: BTreeMap<_, _> = self.ages.iter().map(|(id, age)| (*id, *age + since)).collect();
-        if let Some(broker) = self.broker {
-            // A process that is not there was heard for the last time as long ago as makes a broker dead.
-            let silent = now.saturating_duration_since(self.heard_at);
-            let age = if self.is_gone(now) { silent.max(SILENCE_MAX) } else { silent };
-            ages.insert(broker, age);
-        }
-        ages
-    }
-
-    /// Whether its address has been refusing for as long as makes a broker dead.
-    fn is_gone(&self, now: Instant) -> bool {
-        self.refused_since.is_some_and(|at| now.saturating_duration_since(at) >= REFUSED_MAX)
     }
 }
 

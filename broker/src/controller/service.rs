@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use ottla_core::controller::{Answer, DocumentId, Event, WriteId};
+use ottla_core::controller::{Answer, DocumentId, Event, WriteId, most_heard};
 use ottla_core::types::{BrokerId, ControllerEpoch, Incarnation};
 use ottla_rpc::controller::{self as wire, Down, DownStream, Silent, Up, UpStream};
 use ottla_rpc::transport::{Knock, knock};
@@ -42,14 +42,7 @@ impl Heard {
 
     /// When more than half of `registered` had been heard, `me` being one that always is.
     pub(super) fn most(&self, now: Instant, me: BrokerId, registered: &BTreeSet<BrokerId>) -> Option<Instant> {
-        let heard = self.0.lock();
-        let mut newest: Vec<Instant> =
-            registered.iter().filter(|id| **id != me).filter_map(|id| heard.get(id).copied()).collect();
-        newest.sort_unstable_by(|a, b| b.cmp(a));
-        match registered.len() / 2 {
-            0 => Some(now),
-            others => newest.get(others - 1).map(|at| (*at).min(now)),
-        }
+        most_heard(&self.0.lock(), registered, me, now)
     }
 
     fn ages(&self, now: Instant) -> BTreeMap<BrokerId, Duration> {

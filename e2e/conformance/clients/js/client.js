@@ -162,21 +162,24 @@ const commit = async () => {
 
 // --- offsets and administration ---------------------------------------------------------------------------------------
 
+// Makes the call again for as long as kafkajs fails it with these words.
+const again = async (what, words, call) => {
+  let said
+  await until(what, async () => {
+    try {
+      said = await call()
+      return true
+    } catch (problem) {
+      if (!`${problem.message}`.includes(words)) throw problem
+      return false
+    }
+  })
+  return said
+}
+
 // kafkajs gives an administrator's call up when the broker that it chose does not run; nobody has heard the call then.
 const patient = client => new Proxy(client, {
-  get: (_, name) => async (...words) => {
-    let said
-    await until(`nobody heard ${name}`, async () => {
-      try {
-        said = await client[name](...words)
-        return true
-      } catch (problem) {
-        if (!`${problem.message}`.includes('ECONNREFUSED')) throw problem
-        return false
-      }
-    })
-    return said
-  },
+  get: (_, name) => (...words) => again(`nobody heard ${name}`, 'ECONNREFUSED', () => client[name](...words)),
 })
 
 const withAdmin = async work => {
@@ -195,19 +198,7 @@ const offsets = () => withAdmin(async admin => {
   want(found.offset === String(middle), `the middle is at ${found.offset}`)
   // kafkajs commits the earliest and latest markers themselves and expects them back.
   // For every change it joins the group and leaves again; if nobody hears that it leaves, the group has a member for a while.
-  const alone = async change => {
-    let said
-    await until('the group never got rid of its members', async () => {
-      try {
-        said = await change()
-        return true
-      } catch (problem) {
-        if (!`${problem.message}`.includes('no running instances')) throw problem
-        return false
-      }
-    })
-    return said
-  }
+  const alone = change => again('the group never got rid of its members', 'no running instances', change)
   const group = { groupId: `reset-${args.topic}`, topic: args.topic }
   await alone(() => admin.setOffsets({ ...group, partitions: [{ partition: 0, offset: '7' }] }))
   await alone(() => admin.resetOffsets({ ...group, earliest: true }))

@@ -169,11 +169,11 @@ impl Liveness {
         self.heard.insert(id, Heard::anew(run, now, synced));
     }
 
-    /// The run was admitted: its clock begins anew.
+    /// The run was admitted: its clock begins anew. It asked on a stream, and is alive before its first sign of life.
     pub(super) fn admitted(&mut self, now: Instant, id: BrokerId, run: Incarnation) {
         let known = self.heard.get(&id).filter(|heard| heard.run == run);
         let known = known.copied().unwrap_or(Heard::anew(run, now, Lsn::default()));
-        self.heard.insert(id, Heard { last: now, refused: None, buried: false, ..known });
+        self.heard.insert(id, Heard { last: now, refused: None, stream: true, buried: false, ..known });
     }
 
     /// This process decides no more. Runs that it allotted and that were not written are nobody's.
@@ -395,6 +395,18 @@ mod tests {
         watch.pass(2000, &[4]);
         // Nobody is dead before it had the time to answer.
         assert_eq!(watch.dead, [(300, 3), (400, 2)]);
+    }
+
+    #[test]
+    fn who_was_admitted_is_alive_before_it_beats() {
+        let mut watch = Watch::new(3);
+        let run = Incarnation::new(7);
+        watch.liveness.registered(watch.now, id(2), run, Lsn::default());
+        assert!(!watch.liveness.is_alive(watch.now, id(2), run), "nobody knows whether it took the run");
+        watch.liveness.admitted(watch.now, id(2), run);
+        assert!(watch.liveness.is_alive(watch.now, id(2), run));
+        watch.liveness.on_closed(watch.now, id(2), run, false);
+        assert!(!watch.liveness.is_alive(watch.now, id(2), run));
     }
 
     #[test]

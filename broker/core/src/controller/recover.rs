@@ -22,6 +22,7 @@ mod tests;
 
 pub use doubts::{AtRisk, Doubt};
 use rebuild::Floor;
+pub(super) use rebuild::RUNS_SKIPPED;
 
 /// What the session of a recovery begins with: its documents are known as such until a controller claims them.
 const MARK: [u8; 8] = *b"recover\0";

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::error::{RegisterError, Standing};
+use super::recover::RUNS_SKIPPED;
 use super::{Machine, Member, Registered, Registration, Work};
 use crate::config::TopicConfig;
 use crate::metadata::{Broker, Partition, Topic};
@@ -207,9 +208,14 @@ impl Machine {
 impl Member {
     /// Whether the data directory is the very one, in the state, that the broker's last run left (A9).
     pub(super) fn stands_on(&self, standing: Standing) -> bool {
-        // A run that was allotted and never recorded has never run: the directory still says what it said then.
-        let same_run =
-            standing.incarnation == self.broker.incarnation || self.admitted_from == Some(standing.incarnation);
+        // Runs that were allotted since and never admitted have changed nothing: the directory says what it said then, or
+        // records any of them. Runs that a recovery skipped may have been admitted by somebody nobody knows of.
+        let (recorded, registered) = (standing.incarnation, self.broker.incarnation);
+        let allotted = |from: Incarnation| {
+            (from..=registered).contains(&recorded) && registered.get().saturating_sub(from.get()) < RUNS_SKIPPED
+        };
+        let from = self.admitted_from;
+        let same_run = recorded == registered || from == Some(recorded) || from.is_some_and(allotted);
         self.broker.directory == standing.directory && same_run
     }
 

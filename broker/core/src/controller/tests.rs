@@ -144,6 +144,9 @@ impl Bench {
         let Answer::Register(Ok(registered)) = self.ask(request) else { panic!("refused") };
         let admit = Request::Admit { broker: BrokerId::new(broker), incarnation: registered.incarnation };
         assert_eq!(self.ask(admit), Answer::Admit(Ok(())));
+        // Nobody is there to beat: whoever comes under that id next finds it free.
+        let (broker, incarnation) = (BrokerId::new(broker), registered.incarnation);
+        self.feed(Event::StreamClosed { broker, incarnation, refused: false });
         registered
     }
 

@@ -19,7 +19,7 @@ const EPOCHS_SKIPPED: i64 = 1 << 20;
 /// A thousand writes of one document a second for 34 years.
 const VERSIONS_SKIPPED: u64 = 1 << 40;
 /// One start of a broker a second for twelve days.
-const RUNS_SKIPPED: i64 = 1 << 20;
+pub(in crate::controller) const RUNS_SKIPPED: i64 = 1 << 20;
 /// Elections of one partition, and changes of it, that a missing directory may have seen.
 const TERMS_SKIPPED: i32 = 1 << 14;
 /// One block of ids a second for eleven days.

@@ -295,7 +295,13 @@ fn a_run_that_was_allotted_and_never_recorded_does_not_count_as_another_disk() {
     // This time it recorded run 3, and died before it was admitted.
     let Answer::Register(Ok(registered)) = bench.ask(registration(1, 3, 1)) else { panic!("refused") };
     assert!(registered.trusted);
+    // It recorded 4 when 5 had been allotted already, to a question that it had asked twice.
+    bench.ask(registration(1, 3, 1));
+    let Answer::Register(Ok(registered)) = bench.ask(registration(1, 4, 1)) else { panic!("refused") };
+    assert_eq!(registered, Registered { incarnation: Incarnation::new(6), trusted: true });
     assert_eq!(bench.topic("a").partitions[0].isr, ids(&[1]));
+    let Answer::Register(Ok(registered)) = bench.ask(registration(1, 2, 1)) else { panic!("refused") };
+    assert!(!registered.trusted, "that is the state of before it recorded 3");
 }
 
 // A9

@@ -66,6 +66,11 @@ pub enum Up {
         /// How far its journal is on disk.
         synced: Lsn,
     },
+    /// Sent at once for a [`Down::Beat`]: whoever has followed until that came followed when it left (R13).
+    Echo {
+        /// Which beat.
+        sequence: u64,
+    },
     /// A request; answered by [`Down::Answer`] with the same id.
     Ask {
         /// Numbers it on this stream.
@@ -109,8 +114,9 @@ pub enum Down {
         view: u64,
         /// How long ago it heard each broker; whole microseconds cross the network.
         ages: BTreeMap<BrokerId, Duration>,
-        /// How long ago it had heard more than half of the registered brokers, itself included: nobody else decided then.
-        /// `None` if it does not decide, or never heard so many. Whole microseconds cross the network.
+        /// How long before the beat left more than half of the registered brokers, the two ends of the stream included, are
+        /// known to have followed: nobody else decided then. `None` if it does not decide, or never knew it of so many.
+        /// Whole microseconds cross the network.
         most_heard: Option<Duration>,
     },
     /// The answer to [`Up::Ask`].

@@ -4,6 +4,7 @@
 //! is never destroyed, and enough disks are left to vouch for the metadata (A7).
 
 use ottla_core::controller::Member;
+use ottla_core::controller::error::Standing;
 
 use crate::log::SimLog;
 use crate::node::{Disk, Node};
@@ -29,11 +30,7 @@ impl World {
     pub(crate) fn vouches(&self, b: usize) -> bool {
         let (id, disk) = (self.nodes[b].id, self.standing(b));
         let member = self.store.root().and_then(|root| root.members.get(&id));
-        let is_own = |member: &Member| {
-            let run = disk.incarnation == member.broker.incarnation || member.admitted_from == Some(disk.incarnation);
-            run && member.broker.directory == disk.directory && disk.synced >= member.synced
-        };
-        member.is_some_and(is_own)
+        member.is_some_and(|member| is_own(member, disk))
     }
 
     /// Whether a whole disk may be lost. While a document is older than it was, the disks are what proves it.
@@ -114,4 +111,10 @@ impl World {
         self.block(b + 1, other, span);
         self.plan(delay, Action::Start(b));
     }
+}
+
+/// Whether the disk is the one that is registered, in the state in which that run, or the one before, left it.
+pub(crate) fn is_own(member: &Member, disk: Standing) -> bool {
+    let run = disk.incarnation == member.broker.incarnation || member.admitted_from == Some(disk.incarnation);
+    run && member.broker.directory == disk.directory && disk.synced >= member.synced
 }

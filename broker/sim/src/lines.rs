@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ottla_core::controller::{Answer, Document, DocumentId, Event, Presentation, WriteId};
+use ottla_core::controller::{Answer, Document, DocumentId, Event, Presentation, Request, WriteId};
 use ottla_core::types::{BrokerId, ControllerEpoch, Incarnation};
 
 use crate::control::{Asker, Stage};
@@ -43,7 +43,7 @@ impl World {
     pub(crate) fn on_up(&mut self, b: usize, line: u64, up: Up) {
         match up {
             Up::Hello { presentation, run } => self.welcome(b, line, presentation, run),
-            Up::Beat { sequence, run, answered, draining, synced } => {
+            Up::Beat { sequence, run, draining, synced } => {
                 let echoed = self.holds(ShellRule::BeatsAreEchoed);
                 let now = self.nodes[b].instant(self.now);
                 let Some(control) = self.nodes[b].control.as_mut() else { return };
@@ -51,23 +51,35 @@ impl World {
                 known.run = Some(run);
                 let broker = known.broker;
                 control.heard.insert(broker, now);
-                // A sign of life may have been under way for long: it was given after what it answers had left.
-                let proven = if echoed { known.beats.get(&answered).copied() } else { Some(now) };
-                known.beats.retain(|other, _| *other > answered);
                 known.beats.insert(sequence, now);
-                control.proven.extend(proven.map(|at| (broker, at)));
+                if !echoed {
+                    control.proven.insert(broker, now);
+                }
                 self.feed(b, Event::Heartbeat { broker, incarnation: run, draining, synced });
                 let Some(control) = self.nodes[b].control.as_ref() else { return };
                 let published = control.published.as_ref().filter(|_| control.leads());
                 let (epoch, view) = published.map_or_else(Default::default, |p| (p.epoch, p.view.0));
                 let ages = control.heard.iter().map(|(id, at)| (*id, now.saturating_duration_since(*at))).collect();
-                let most_heard = self.most_heard(b).map(|at| now.saturating_duration_since(at) + TICK);
+                let most_heard = self.most_heard(b, Some(broker)).map(|at| now.saturating_duration_since(at) + TICK);
                 let most_heard = if self.holds(ShellRule::WhoDecidesConfirms) { most_heard } else { Some(TICK) };
                 self.down(line, Down::Beat { sequence, epoch, view, ages, most_heard });
             }
+            Up::Echo { sequence } => {
+                let Some(control) = self.nodes[b].control.as_mut() else { return };
+                let Some(known) = control.lines.get_mut(&line) else { return };
+                // It may have been under way for long: it was sent after what it echoes had left.
+                if let Some(left) = known.beats.get(&sequence).copied() {
+                    let proven = control.proven.entry(known.broker).or_insert(left);
+                    *proven = left.max(*proven);
+                    known.beats.retain(|other, _| *other > sequence);
+                }
+            }
             Up::Ask { id, request } => {
-                let known = self.nodes[b].control.as_ref().is_some_and(|control| control.lines.contains_key(&line));
-                if known {
+                let known = self.nodes[b].control.as_mut().and_then(|control| control.lines.get_mut(&line));
+                if let Some(known) = known {
+                    if let Request::Admit { incarnation, .. } = &request {
+                        known.run = Some(*incarnation);
+                    }
                     self.ask_here(b, Asker::Line(line, id), request);
                 }
             }
@@ -158,11 +170,14 @@ impl World {
     pub(crate) fn line_ended(&mut self, b: usize, line: u64) {
         let Some(control) = self.nodes[b].control.as_mut() else { return };
         let Some(known) = control.lines.remove(&line) else { return };
+        let later =
+            control.lines.range(line..).any(|(_, other)| (other.broker, other.run) == (known.broker, known.run));
         for id in control.forget_line(line) {
             self.count("registration dropped with its stream");
             self.feed(b, Event::AskerGone(id));
         }
-        if let Some(incarnation) = known.run {
+        // While a later stream of that run is open, the end of this one says nothing.
+        if let Some(incarnation) = known.run.filter(|_| !later) {
             self.feed(b, Event::StreamClosed { broker: known.broker, incarnation, refused: false });
             self.plan_look(b, known.broker, incarnation, LOOKS, 500);
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ottla_core::controller::error::Standing;
-use ottla_core::controller::{Event, Presentation, SILENCE_MAX, Vector, most_heard};
+use ottla_core::controller::{DocumentId, Event, Presentation, SILENCE_MAX, Vector, most_heard};
 use ottla_core::replica::View;
 use ottla_core::types::{BrokerId, ControllerEpoch, DirectoryId};
 
@@ -25,8 +25,6 @@ const LOOK_AGAIN_US: u64 = 100_000;
 pub(crate) struct Uplink {
     pub(crate) stream: u64,
     sequence: u64,
-    /// The newest beat that came down.
-    answered: u64,
     sent: BTreeMap<u64, Instant>,
     pub(crate) questions: u64,
     pub(crate) waiting: BTreeMap<u64, Question>,
@@ -108,9 +106,11 @@ impl World {
         let stream = self.open_stream(b, other);
         let presentation = self.presentation(b);
         let Some(control) = self.nodes[b].control.as_mut() else { return };
+        if let Some(root) = presentation.vector.get(&DocumentId::Root) {
+            control.following.learn(root.epoch);
+        }
         let (sent, waiting) = (BTreeMap::new(), BTreeMap::new());
-        control.uplink =
-            Some(Uplink { stream, sequence: 0, answered: 0, sent, questions: 0, waiting, answered_at: now });
+        control.uplink = Some(Uplink { stream, sequence: 0, sent, questions: 0, waiting, answered_at: now });
         self.up(stream, Up::Hello { presentation, run });
     }
 
@@ -152,34 +152,34 @@ impl World {
             return self.drop_uplink(b);
         }
         uplink.sequence += 1;
-        let (sequence, answered, stream) = (uplink.sequence, uplink.answered, uplink.stream);
+        let (sequence, stream) = (uplink.sequence, uplink.stream);
         let Some(run) = run else {
             // Nobody to beat for yet: the stream itself says whether it is there.
             uplink.answered_at = now;
             return;
         };
         uplink.sent.insert(sequence, now);
-        self.up(stream, Up::Beat { sequence, run, answered, draining, synced });
+        self.up(stream, Up::Beat { sequence, run, draining, synced });
     }
 
     /// While this process decides, its own leaders are confirmed by it as long as most brokers are heard.
     fn confirm_own(&mut self, b: usize) {
-        let Some(as_of) = self.most_heard(b) else { return };
+        let Some(as_of) = self.most_heard(b, None) else { return };
         let published = self.nodes[b].control.as_ref().and_then(|control| control.published.as_ref());
         if let Some(view) = published.map(|published| published.view) {
             self.nodes[b].host.on_controller_answer(as_of, view);
         }
     }
 
-    /// When more than half of the registered brokers, itself included, had been heard by this process, if it decides.
-    pub(crate) fn most_heard(&self, b: usize) -> Option<Instant> {
+    /// As of when more than half of the registered brokers, itself and `asks` included, followed this process, if it decides.
+    pub(crate) fn most_heard(&self, b: usize, asks: Option<BrokerId>) -> Option<Instant> {
         let (me, now) = (self.nodes[b].id, self.nodes[b].instant(self.now));
         let control = self.nodes[b].control.as_ref().filter(|control| control.leads())?;
         let published = control.published.as_ref()?;
         if !self.holds(ShellRule::MajorityConfirms) {
             return Some(now);
         }
-        most_heard(&control.proven, &published.registered, me, now)
+        most_heard(&control.proven, &published.registered, me, asks, now)
     }
 
     /// Who else holds the Lease was seen. A controller that alone is cut off from it is not followed any longer.
@@ -199,6 +199,7 @@ impl World {
         match down {
             Down::NotController => self.drop_uplink(b),
             Down::Documents { epoch, view, complete, documents } => {
+                control.following.learn(epoch);
                 let life = self.nodes[b].life;
                 if self.take_in(b, (epoch, View(view)), complete, documents) && self.alive(b, life) {
                     self.followed(b);
@@ -206,11 +207,19 @@ impl World {
             }
             Down::Beat { sequence, epoch, view, ages, most_heard } => {
                 // As of when nobody else decided: what it says is no newer than what it has heard.
-                uplink.answered = uplink.answered.max(sequence);
                 let left = uplink.sent.remove(&sequence);
                 let as_of = left.zip(most_heard).and_then(|(left, age)| left.checked_sub(age));
                 uplink.sent.retain(|other, _| *other > sequence);
-                self.on_beat(b, as_of, epoch, view, ages);
+                control.following.heard(now);
+                let decides = epoch > ControllerEpoch::default();
+                if decides && !control.following.learn(epoch) && self.holds(ShellRule::SuccessorsEndTerms) {
+                    return self.count("a controller that is over confirms");
+                }
+                self.up(stream, Up::Echo { sequence });
+                // One that does not decide yet is alive, and confirms nothing.
+                if decides || !self.holds(ShellRule::WhoDecidesConfirms) {
+                    self.on_beat(b, as_of, view, ages);
+                }
             }
             Down::Answer { id, answer } => {
                 if let Some(question) = uplink.waiting.remove(&id) {
@@ -228,24 +237,10 @@ impl World {
         self.feed(b, Event::Followed { epoch, registered, seen });
     }
 
-    fn on_beat(
-        &mut self,
-        b: usize,
-        as_of: Option<Instant>,
-        epoch: ControllerEpoch,
-        view: u64,
-        ages: BTreeMap<BrokerId, Duration>,
-    ) {
+    fn on_beat(&mut self, b: usize, as_of: Option<Instant>, view: u64, ages: BTreeMap<BrokerId, Duration>) {
         let now = self.nodes[b].instant(self.now);
-        let only_who_decides = self.holds(ShellRule::WhoDecidesConfirms);
         let Some(control) = self.nodes[b].control.as_mut() else { return };
-        let following = &mut control.following;
-        following.heard(now);
-        // One that does not decide yet is alive, and confirms nothing.
-        if epoch == ControllerEpoch::default() && only_who_decides {
-            return;
-        }
-        let called_silent = following.decides(now, ages);
+        let called_silent = control.following.decides(now, ages);
         if let Some(as_of) = as_of {
             self.nodes[b].host.on_controller_answer(as_of, View(view));
         }

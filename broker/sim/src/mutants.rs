@@ -29,15 +29,17 @@ pub enum ShellRule {
     /// A controller confirms its own leaders only while most brokers are heard (R13).
     MajorityConfirms,
     /// A broker counts as heard as of when it is known to have followed: what it says may have been under way for long
-    /// (R13). The production shell does not keep this yet.
+    /// (R13).
     BeatsAreEchoed,
     /// Who does not decide confirms nobody's leaders (R13).
     WhoDecidesConfirms,
+    /// A controller that a later one is known to have succeeded confirms nothing, and nobody follows it (R13).
+    SuccessorsEndTerms,
 }
 
 impl ShellRule {
     /// Every one.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::CopiedBeforeActing,
         Self::MetadataGoesForward,
         Self::LostAnswersAreUnknown,
@@ -48,6 +50,7 @@ impl ShellRule {
         Self::MajorityConfirms,
         Self::BeatsAreEchoed,
         Self::WhoDecidesConfirms,
+        Self::SuccessorsEndTerms,
     ];
 }
 

@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 
 use ottla_core::controller::recover::{Directory, Stored, plan};
-use ottla_core::controller::{Document, DocumentId, ReadOutcome};
+use ottla_core::controller::{Document, DocumentId, Member, ReadOutcome};
 
+use crate::disks::is_own;
 use crate::oracle::holds;
 use crate::store::CLUSTER;
 use crate::world::{Action, World};
@@ -49,6 +50,15 @@ impl World {
         self.plan(delay, Action::Recover);
     }
 
+    /// A run that was registered, and that no disk records, was nobody's: nothing that went back needs to know of it (A6).
+    fn forget_runs_of_nobody(&mut self) {
+        for node in &self.nodes {
+            if let Some(peer) = self.snapshot.peers.get_mut(&node.id) {
+                peer.incarnation = peer.incarnation.min(node.disk.run);
+            }
+        }
+    }
+
     /// Everybody is stopped, the documents are made again from the disks, and everybody is started.
     pub(crate) fn recover(&mut self) {
         if !self.store.went_back() {
@@ -77,14 +87,28 @@ impl World {
         let documents: Vec<Document> = plan.documents(self.rng.draw().to_be_bytes());
         self.tell_fault(format_args!("the metadata is recovered in epoch {}", plan.epoch));
         self.count("metadata recovered");
-        self.checked(|_| holds("A8", plan.is_complete(), || format!("every disk is there, and yet {:?}", plan.doubts)));
+        // Where one of these was replaced, or has become older, something is missing indeed.
+        let complete = plan.is_complete() || !all_are_own(&directories);
+        self.checked(|_| holds("A8", complete, || format!("every disk is there, and yet {:?}", plan.doubts)));
         for document in documents {
             self.checked(|world| world.store.recover(document));
         }
+        self.forget_runs_of_nobody();
         self.committed();
         for b in 0..self.nodes.len() {
             let delay = self.rng.within(50_000, 800_000);
             self.plan(delay, Action::Start(b));
         }
     }
+}
+
+/// Whether the newest copy of the root says of every broker that its disk is one of these.
+fn all_are_own(directories: &[Directory]) -> bool {
+    let roots = directories.iter().filter_map(|one| match one.copies.get(&DocumentId::Root) {
+        Some(Document::Root(root)) => Some(root),
+        Some(Document::Shard(_)) | None => None,
+    });
+    let newest = roots.max_by_key(|root| root.header.seen());
+    let is_there = |member: &Member| directories.iter().any(|one| is_own(member, one.standing));
+    newest.is_some_and(|root| root.members.values().all(is_there))
 }

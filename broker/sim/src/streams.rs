@@ -18,13 +18,15 @@ pub(crate) enum Up {
         presentation: Presentation,
         run: Option<Incarnation>,
     },
-    /// `answered` is the newest beat that came down: what is said here was said after that.
     Beat {
         sequence: u64,
         run: Incarnation,
-        answered: u64,
         draining: bool,
         synced: Lsn,
+    },
+    /// Said at once when that beat came down.
+    Echo {
+        sequence: u64,
     },
     Ask {
         id: u64,
@@ -50,7 +52,7 @@ pub(crate) enum Down {
         epoch: ControllerEpoch,
         view: u64,
         ages: BTreeMap<BrokerId, Duration>,
-        /// How long ago most brokers had been heard.
+        /// How long before it left most brokers are known to have followed.
         most_heard: Option<Duration>,
     },
     Answer {

@@ -11,11 +11,9 @@ use ottla_sim::mutants::{Row, ShellRule, TABLE, notice, read, write};
 /// until the seeds reach it. Not a way to let a new mutant live.
 const TOO_SELDOM: &[(Mutant, &str)] = &[
     (Mutant::Replica(Rule::PendingUntilSettled), "a_refusal_of_one_of_two_copies_settles_nothing"),
-    (Mutant::Replica(Rule::SessionOfAck), "an_acknowledgement_of_an_older_session_counts_for_nothing"),
     (Mutant::Replica(Rule::NewestAssignment), "an_older_version_changes_nothing"),
     (Mutant::Replica(Rule::IncarnationOfJoin), "nobody_joins_by_what_an_earlier_run_acknowledged"),
     (Mutant::Replica(Rule::IncarnationOfLeader), "an_epoch_of_an_earlier_run_is_nobodys"),
-    (Mutant::Replica(Rule::EveryMemberConfirms), "every_other_member_confirms"),
     (Mutant::Replica(Rule::RunOfReceiver), "an_answer_for_an_earlier_run_is_ignored"),
     (Mutant::Replica(Rule::UncleanRemembered), "an_unclean_election_is_remembered_through_later_epochs"),
     (
@@ -23,19 +21,27 @@ const TOO_SELDOM: &[(Mutant, &str)] = &[
         "a_log_that_begins_above_what_is_committed_since_an_unclean_election_starts_over",
     ),
     (Mutant::Replica(Rule::HeardInThisRun), "a_suspect_log_is_dropped_only_by_metadata_that_knows_this_run"),
+    (
+        Mutant::Replica(Rule::ProducersComeAlong),
+        "what_is_removed_is_nowhere_but_its_producers_are_known_even_to_an_emptied_replica",
+    ),
+    (Mutant::Controller(ControllerRule::StaleEpochsAreRefused), CANARIES),
     (Mutant::Controller(ControllerRule::JoinersAreCurrent), CANARIES),
     (Mutant::Controller(ControllerRule::ReassignmentWaitsForTargets), CANARIES),
     (Mutant::Controller(ControllerRule::NewMinimumClearsEligible), CANARIES),
     (Mutant::Shell(ShellRule::OwnMetadataCounts), "what_a_broker_took_in_since_it_started_counts_when_it_claims"),
     (Mutant::Shell(ShellRule::JournalsAreTold), "a_later_controller_knows_how_far_a_journal_was"),
     (Mutant::Shell(ShellRule::SuspectsAreTold), "what_a_broker_lost_is_named_and_the_rest_stays"),
+    (Mutant::Shell(ShellRule::SuccessorsEndTerms), "a_controller_that_has_a_successor_is_not_believed_again"),
 ];
 
 /// The controller alone against an adversary, with each of its rules broken.
 const CANARIES: &str = "each_broken_rule_is_noticed_by_an_oracle_within_the_ordinary_seeds";
 
 /// Where those tests stand.
-const TESTS: [&str; 6] = [
+const TESTS: [&str; 8] = [
+    include_str!("../../tests/told.rs"),
+    include_str!("../../core/src/controller/hearing.rs"),
     include_str!("../../core/src/replica/tests.rs"),
     include_str!("../../core/src/replica/tests/seldom.rs"),
     include_str!("../../core/src/controller/tests/disks/canaries.rs"),

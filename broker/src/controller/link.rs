@@ -5,13 +5,14 @@
 //! by another thread, in order, so that no sign of life waits for a disk.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use ottla_coordination::Coordination;
 use ottla_core::controller::error::Standing;
-use ottla_core::controller::{Answer, Event, Following, Presentation, SILENCE_MAX};
+use ottla_core::controller::{Answer, DocumentId, Event, Following, Presentation, SILENCE_MAX};
 use ottla_core::replica::View;
 use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation, Lsn};
 use ottla_rpc::controller::{self as wire, Down, Silent, Up};
@@ -64,6 +65,14 @@ pub(super) struct Link {
     pub(super) clock: Clock,
     /// Who else was last seen to hold the Lease.
     pub(super) other: watch::Receiver<Option<String>>,
+}
+
+/// What is under way on one stream.
+struct Talk {
+    ups: mpsc::Sender<Up>,
+    /// When which beat left that was not answered yet.
+    sent: BTreeMap<u64, Instant>,
+    waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
 }
 
 /// What comes down the stream and is taken in, in order.
@@ -119,7 +128,7 @@ impl Link {
                 self.tell(Event::Heartbeat { broker, incarnation, draining, synced: self.synced() }).await;
             }
             let now = self.clock.monotonic();
-            if let Some(as_of) = self.heard.most(now, self.ground.me, &published.registered) {
+            if let Some(as_of) = self.heard.most(now, self.ground.me, None, &published.registered) {
                 self.hub.confirmed(as_of, published.view);
             }
         }
@@ -173,7 +182,11 @@ impl Link {
             let ups = tokio_stream::wrappers::ReceiverStream::new(stream);
             wire::Client::connect(channel).follow(ups).await.ok()
         };
-        let hello = Up::Hello { version: wire::VERSION, presentation: self.presentation().await, run: self.own_run() };
+        let presentation = self.presentation().await;
+        if let Some(root) = presentation.vector.get(&DocumentId::Root) {
+            following.learn(root.epoch);
+        }
+        let hello = Up::Hello { version: wire::VERSION, presentation, run: self.own_run() };
         ups.try_send(hello).ok()?;
         let downs = timeout(CONNECT_MAX, opened).await.ok()??;
         Some((ups, downs))
@@ -201,12 +214,12 @@ impl Link {
     }
 
     /// A sign of life, if this run is admitted; whether there was one to give.
-    fn beat(&self, ups: &mpsc::Sender<Up>, sequence: u64, sent: &mut BTreeMap<u64, Instant>) -> bool {
+    fn beat(&self, talk: &mut Talk, sequence: u64) -> bool {
         let Some(run) = self.own_run() else { return false };
-        sent.insert(sequence, self.clock.monotonic());
+        talk.sent.insert(sequence, self.clock.monotonic());
         let (draining, synced) = (self.hub.is_draining(), self.synced());
         // A stream that takes nothing any more is as good as silent.
-        let _full = ups.try_send(Up::Beat { sequence, run, view: 0, draining, synced });
+        let _full = talk.ups.try_send(Up::Beat { sequence, run, view: 0, draining, synced });
         true
     }
 
@@ -215,26 +228,26 @@ impl Link {
         let hub = Arc::clone(&self.hub);
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut sent: BTreeMap<u64, Instant> = BTreeMap::new();
-        let mut waiting: BTreeMap<u64, oneshot::Sender<Answer>> = BTreeMap::new();
+        let mut talk = Talk { ups, sent: BTreeMap::new(), waiting: BTreeMap::new() };
         let (mut sequence, mut questions) = (0, 0);
         let mut answered_at = self.clock.monotonic();
         loop {
             tokio::select! {
                 // One question of that kind at a time: who asks meanwhile has the next one.
-                () = hub.beat_now.notified(), if sent.is_empty() => {
+                () = hub.beat_now.notified(), if talk.sent.is_empty() => {
                     sequence += 1;
-                    self.beat(&ups, sequence, &mut sent);
+                    self.beat(&mut talk, sequence);
                 }
                 _ = beats.tick() => {
                     let now = self.clock.monotonic();
                     // Whoever has waited long enough has gone.
-                    waiting.retain(|_, reply| !reply.is_closed());
-                    if self.stage.borrow().is_leading() || now.saturating_duration_since(answered_at) > SILENCE_MAX {
+                    talk.waiting.retain(|_, reply| !reply.is_closed());
+                    let silent = now.saturating_duration_since(answered_at) > SILENCE_MAX;
+                    if self.stage.borrow().is_leading() || silent {
                         return;
                     }
                     sequence += 1;
-                    if !self.beat(&ups, sequence, &mut sent) {
+                    if !self.beat(&mut talk, sequence) {
                         // Nobody to beat for yet: the stream itself says whether it is there.
                         answered_at = now;
                     }
@@ -249,52 +262,63 @@ impl Link {
                 }
                 Some(ask) = self.asks.recv() => {
                     questions += 1;
-                    if ups.send(Up::Ask { id: questions, request: ask.request }).await.is_err() {
+                    if talk.ups.send(Up::Ask { id: questions, request: ask.request }).await.is_err() {
                         return;
                     }
-                    waiting.insert(questions, ask.reply);
+                    talk.waiting.insert(questions, ask.reply);
                 }
                 down = downs.next() => {
                     let Some(Ok(down)) = down else { return };
                     answered_at = self.clock.monotonic();
-                    match down {
-                        Down::NotController { .. } => return,
-                        Down::Documents { epoch, view, complete, documents } => {
-                            let _stopped = self.intake.send(Intake::Documents { epoch, view, complete, documents });
-                        }
-                        Down::Beat { sequence, epoch, view, ages, most_heard } => {
-                            // As of when nobody else decided: what it says is no newer than what it has heard.
-                            let left = sent.remove(&sequence);
-                            let as_of = left.zip(most_heard).and_then(|(left, age)| left.checked_sub(age));
-                            sent.retain(|other, _| *other > sequence);
-                            self.on_beat(as_of, epoch, view, ages, following).await;
-                        }
-                        Down::Answer { id, answer } => {
-                            if let Some(reply) = waiting.remove(&id) {
-                                let _stopped = self.intake.send(Intake::Answer(reply, Box::new(answer)));
-                            }
-                        }
+                    if self.on_down(down, answered_at, &mut talk, following).await.is_break() {
+                        return;
                     }
                 }
             }
         }
     }
 
+    async fn on_down(&self, down: Down, now: Instant, talk: &mut Talk, following: &mut Following) -> ControlFlow<()> {
+        match down {
+            Down::NotController { .. } => return ControlFlow::Break(()),
+            Down::Documents { epoch, view, complete, documents } => {
+                following.learn(epoch);
+                let _stopped = self.intake.send(Intake::Documents { epoch, view, complete, documents });
+            }
+            Down::Beat { sequence, epoch, view, ages, most_heard } => {
+                // As of when nobody else decided: what it says is no newer than what it has heard.
+                let left = talk.sent.remove(&sequence);
+                let as_of = left.zip(most_heard).and_then(|(left, age)| left.checked_sub(age));
+                talk.sent.retain(|other, _| *other > sequence);
+                following.heard(now);
+                let decides = epoch > ControllerEpoch::default();
+                if decides && !following.learn(epoch) {
+                    return ControlFlow::Continue(());
+                }
+                // This broker still follows. If the stream takes nothing, the next beat is soon enough.
+                let _full = talk.ups.try_send(Up::Echo { sequence });
+                // One that does not decide yet is alive, and confirms nothing.
+                if decides {
+                    self.on_beat(as_of, view, ages, following).await;
+                }
+            }
+            Down::Answer { id, answer } => {
+                if let Some(reply) = talk.waiting.remove(&id) {
+                    let _stopped = self.intake.send(Intake::Answer(reply, Box::new(answer)));
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
     async fn on_beat(
         &self,
         as_of: Option<Instant>,
-        epoch: ControllerEpoch,
         view: u64,
         ages: BTreeMap<BrokerId, Duration>,
         following: &mut Following,
     ) {
-        let now = self.clock.monotonic();
-        following.heard(now);
-        // One that does not decide yet is alive, and confirms nothing.
-        if epoch == ControllerEpoch::default() {
-            return;
-        }
-        let called_silent = following.decides(now, ages);
+        let called_silent = following.decides(self.clock.monotonic(), ages);
         if let Some(as_of) = as_of {
             self.hub.confirmed(as_of, View(view));
         }

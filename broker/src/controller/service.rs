@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use ottla_core::controller::{Answer, DocumentId, Event, WriteId, most_heard};
+use ottla_core::controller::{Answer, DocumentId, Event, Request, WriteId, most_heard};
 use ottla_core::types::{BrokerId, ControllerEpoch, Incarnation};
 use ottla_rpc::controller::{self as wire, Down, DownStream, Silent, Up, UpStream};
 use ottla_rpc::transport::{Knock, knock};
@@ -31,22 +31,68 @@ const TICK: Duration = Duration::from_micros(1);
 /// How often it is looked whether a broker whose stream closed still takes connections, and how far apart.
 const LOOKS: (u32, Duration) = (5, Duration::from_millis(100));
 
-/// When each broker was last heard, on its own stream.
+/// Who was heard when, on its own stream.
 #[derive(Debug, Default)]
-pub(super) struct Heard(Mutex<BTreeMap<BrokerId, Instant>>);
+pub(super) struct Heard(Mutex<Times>);
+
+#[derive(Debug, Default)]
+struct Times {
+    /// When a sign of life last arrived.
+    arrived: BTreeMap<BrokerId, Instant>,
+    /// As of when it is known to have followed.
+    proven: BTreeMap<BrokerId, Instant>,
+    /// The streams that are open, in the order in which they came.
+    open: BTreeMap<u64, (BrokerId, Option<Incarnation>)>,
+    opened: u64,
+}
 
 impl Heard {
-    fn note(&self, id: BrokerId, at: Instant) {
-        self.0.lock().insert(id, at);
+    fn opened(&self, id: BrokerId, run: Option<Incarnation>) -> u64 {
+        let mut times = self.0.lock();
+        times.opened += 1;
+        let number = times.opened;
+        times.open.insert(number, (id, run));
+        number
     }
 
-    /// When more than half of `registered` had been heard, `me` being one that always is.
-    pub(super) fn most(&self, now: Instant, me: BrokerId, registered: &BTreeSet<BrokerId>) -> Option<Instant> {
-        most_heard(&self.0.lock(), registered, me, now)
+    /// That stream is of that run.
+    fn runs(&self, number: u64, run: Incarnation) {
+        if let Some((_, known)) = self.0.lock().open.get_mut(&number) {
+            *known = Some(run);
+        }
+    }
+
+    /// That stream is over. Whose it was, unless a later one of the same run is open: its end says nothing then.
+    fn closed(&self, number: u64) -> Option<(BrokerId, Incarnation)> {
+        let mut times = self.0.lock();
+        let (id, run) = times.open.remove(&number)?;
+        let later = times.open.range(number..).any(|(_, other)| *other == (id, run));
+        run.filter(|_| !later).map(|run| (id, run))
+    }
+
+    fn arrived(&self, id: BrokerId, at: Instant) {
+        self.0.lock().arrived.insert(id, at);
+    }
+
+    fn proven(&self, id: BrokerId, at: Instant) {
+        let mut times = self.0.lock();
+        let known = times.proven.entry(id).or_insert(at);
+        *known = at.max(*known);
+    }
+
+    /// As of when more than half of `registered` followed, as [`most_heard`] counts.
+    pub(super) fn most(
+        &self,
+        now: Instant,
+        me: BrokerId,
+        asks: Option<BrokerId>,
+        registered: &BTreeSet<BrokerId>,
+    ) -> Option<Instant> {
+        most_heard(&self.0.lock().proven, registered, me, asks, now)
     }
 
     fn ages(&self, now: Instant) -> BTreeMap<BrokerId, Duration> {
-        self.0.lock().iter().map(|(id, at)| (*id, now.saturating_duration_since(*at))).collect()
+        self.0.lock().arrived.iter().map(|(id, at)| (*id, now.saturating_duration_since(*at))).collect()
     }
 }
 
@@ -85,8 +131,10 @@ pub struct Shared(pub(super) Arc<Service>);
 /// One broker's stream.
 struct Line {
     broker: BrokerId,
-    run: Option<Incarnation>,
+    number: u64,
     downs: mpsc::Sender<Down>,
+    /// When which beat left that was not echoed yet.
+    beats: BTreeMap<u64, Instant>,
     sent: BTreeMap<DocumentId, WriteId>,
     /// In whose term they were sent.
     epoch: Option<ControllerEpoch>,
@@ -116,9 +164,10 @@ impl Service {
         tracing::debug!(%broker, "a broker follows");
         self.tell(Event::Presented(presentation)).await;
         let (sent, answers) = (BTreeMap::new(), FuturesUnordered::new());
-        let mut line = Line { broker, run, downs, sent, epoch: None, round, answers };
+        let number = self.heard.opened(broker, run);
+        let mut line = Line { broker, number, downs, beats: BTreeMap::new(), sent, epoch: None, round, answers };
         let _over = self.talk(&mut line, &mut ups).await;
-        if let Some(run) = line.run {
+        if let Some((broker, run)) = self.heard.closed(number) {
             self.tell(Event::StreamClosed { broker, incarnation: run, refused: false }).await;
             self.look_for(broker, run).await;
         }
@@ -168,19 +217,31 @@ impl Service {
             Up::Hello { .. } => Err(Over),
             Up::Beat { sequence, run, draining, synced, .. } => {
                 let now = self.clock.monotonic();
-                line.run = Some(run);
-                self.heard.note(line.broker, now);
+                self.heard.runs(line.number, run);
+                self.heard.arrived(line.broker, now);
                 self.tell(Event::Heartbeat { broker: line.broker, incarnation: run, draining, synced }).await;
                 let published = match &*self.stage.borrow() {
                     Stage::Leading(published) => Some(Arc::clone(published)),
                     Stage::Waiting | Stage::Claiming(_) | Stage::Halted(_) => None,
                 };
-                let most = |published: &Arc<Published>| self.heard.most(now, self.me, &published.registered);
+                let asks = Some(line.broker);
+                let most = |published: &Arc<Published>| self.heard.most(now, self.me, asks, &published.registered);
                 let most_heard = published.as_ref().and_then(most).map(|at| now.saturating_duration_since(at) + TICK);
                 let (epoch, view) = published.map_or_else(Default::default, |p| (p.epoch, p.view.0));
+                line.beat_leaves(sequence, now);
                 line.send(Down::Beat { sequence, epoch, view, ages: self.heard.ages(now), most_heard }).await
             }
+            Up::Echo { sequence } => {
+                if let Some(left) = line.beats.get(&sequence) {
+                    self.heard.proven(line.broker, *left);
+                    line.beats.retain(|other, _| *other > sequence);
+                }
+                Ok(())
+            }
             Up::Ask { id, request } => {
+                if let Request::Admit { incarnation, .. } = &request {
+                    self.heard.runs(line.number, *incarnation);
+                }
                 let (reply, answer) = oneshot::channel();
                 let asked = self.shell.send(Input::Ask(Box::new(Ask { request, reply }))).await;
                 asked.map_err(|_| Over)?;
@@ -214,6 +275,14 @@ impl Service {
 }
 
 impl Line {
+    /// Of more beats than the stream holds, none is waited for any more.
+    fn beat_leaves(&mut self, sequence: u64, now: Instant) {
+        self.beats.insert(sequence, now);
+        if self.beats.len() > DOWNS {
+            self.beats.pop_first();
+        }
+    }
+
     async fn send(&mut self, down: Down) -> Result<(), Over> {
         self.downs.send(down).await.map_err(|_| Over)
     }
@@ -249,3 +318,6 @@ impl Line {
         self.send(Down::Documents { epoch: published.epoch, view: published.view.0, complete, documents }).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,6 +103,7 @@ impl From<&Up> for pb::Up {
                 draining: *draining,
                 synced: synced.get(),
             }),
+            Up::Echo { sequence } => pb::up::Kind::Echo(pb::Echo { sequence: *sequence }),
             Up::Ask { id, request } => pb::up::Kind::Ask(pb::Ask { id: *id, request: Some(request.into()) }),
             Up::Leaving { run } => pb::up::Kind::Leaving(pb::Leaving { run: run.get() }),
         };
@@ -127,6 +128,7 @@ impl TryFrom<pb::Up> for Up {
                 draining: beat.draining,
                 synced: Lsn::new(beat.synced),
             },
+            pb::up::Kind::Echo(echo) => Self::Echo { sequence: echo.sequence },
             pb::up::Kind::Ask(ask) => {
                 Self::Ask { id: ask.id, request: ask.request.ok_or(DecodeError::UnknownKind("a request"))?.try_into()? }
             }

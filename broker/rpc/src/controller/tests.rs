@@ -194,6 +194,7 @@ fn messages_have_these_bytes() {
     let hex = |bytes: Bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let beat = Up::Beat { sequence: 5, run: Incarnation::new(9), view: 300, draining: true, synced: Lsn::new(7) };
     assert_eq!(hex(beat.encode().expect("encoded")), "120b0805100918ac0220012807");
+    assert_eq!(hex(Up::Echo { sequence: 5 }.encode().expect("encoded")), "2a020805");
     let ages = BTreeMap::from([(BrokerId::new(2), Duration::from_millis(3))]);
     let most_heard = Some(Duration::from_micros(1_250));
     let beat = Down::Beat { sequence: 5, epoch: ControllerEpoch::new(4), view: 300, ages, most_heard };

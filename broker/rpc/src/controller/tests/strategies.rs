@@ -184,6 +184,7 @@ pub(super) fn up() -> impl Strategy<Value = Up> {
         }),
         (any::<u64>(), run(), any::<u64>(), any::<bool>(), lsn())
             .prop_map(|(sequence, run, view, draining, synced)| Up::Beat { sequence, run, view, draining, synced }),
+        any::<u64>().prop_map(|sequence| Up::Echo { sequence }),
         run().prop_map(|run| Up::Leaving { run }),
     ];
     prop_oneof![3 => ask, 1 => other]

@@ -34,6 +34,7 @@ impl Service for Controller {
                 let down = match up {
                     Ok(Up::Hello { .. }) => Ok(documents()),
                     Ok(Up::Beat { sequence, .. }) => Ok(beat(sequence)),
+                    Ok(Up::Echo { .. }) => continue,
                     Ok(Up::Ask { id, .. }) => Ok(Down::Answer { id, answer: Answer::Admit(Err(NotController.into())) }),
                     Ok(Up::Leaving { .. }) => Err(Status::aborted("good-bye")),
                     Err(error) => {

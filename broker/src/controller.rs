@@ -58,7 +58,7 @@ pub use service::Shared;
 
 use io::{Io, Tools};
 use ledger::Ledger;
-use link::{Ground, Link};
+use link::{Gap, Ground, Link};
 use service::{Heard, Service};
 use shell::{Parts, Shell, Stage};
 
@@ -406,6 +406,7 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> Sta
         tasks.spawn(transport::serve(socket, me, services, shutdown.clone()));
         let (asks, asked) = mpsc::channel(QUEUE);
         let (intake, taken) = mpsc::unbounded_channel();
+        let gap = Arc::new(Gap::default());
         let link = Link {
             ground: ground.clone(),
             coordination: setup.coordination,
@@ -416,12 +417,13 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> Sta
             stage: staged.clone(),
             shell: shell.clone(),
             intake,
+            gap: Arc::clone(&gap),
             asks: asked,
             clock: setup.clock,
             other: others,
         };
-        let (ledger, shell) = (Arc::clone(&ledger), shell.clone());
-        tasks.spawn_blocking(move || link::take_in(taken, &ledger, &shell));
+        let (ledger, shell, clock) = (Arc::clone(&ledger), shell.clone(), setup.clock);
+        tasks.spawn_blocking(move || link::take_in(taken, &ledger, &shell, &gap, clock));
         link_thread(link, shutdown, tasks);
         asks
     });

@@ -7,7 +7,8 @@
 //! ```text
 //! "OTTLCOPY" | version u16 | 6 spare bytes | frames: length u32, the document as the store has it (checksum inside)
 //! ```
-//! Documents are appended; once most of the file is outdated it is written anew.
+//! Documents are appended; once most of the file is outdated it is written anew. Space for many more is set aside behind
+//! its end: a disk that records have filled must not keep a broker from learning what became of its partitions.
 
 use std::collections::BTreeMap;
 use std::io::IoSlice;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use ottla_core::controller::{Document, DocumentId, Seen, ShardId, Vector};
 use ottla_core::types::ClusterId;
-use ottla_log::disk::{Disk, DiskError, DiskFile, Open};
+use ottla_log::disk::{Disk, DiskError, DiskFile, Op, Open};
 use ottla_rpc::DecodeError;
 
 /// The file.
@@ -28,6 +29,8 @@ const HEAD_BYTES: usize = 16;
 const LENGTH_BYTES: usize = 4;
 /// A file of this length or more is written anew when less than half of it counts.
 const COMPACT_FROM_BYTES: u64 = 1024 * 1024;
+/// How much space is set aside behind the end of the file: more than every document of a large cluster.
+const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
 /// The longest file that is read: far more than every document of the largest cluster twice.
 const FILE_BYTES_MAX: usize = 512 * 1024 * 1024;
 
@@ -52,6 +55,10 @@ pub enum CopiesError {
     /// It is some other file.
     #[error("{FILE} in the data directory is not what Ottla keeps there")]
     Foreign,
+    /// There is no space left, not even in what was set aside. Everything that was kept before is there, and there will be
+    /// another try.
+    #[error("the copies of the metadata: {0}; make room on the disk of the data directory")]
+    Full(DiskError),
     /// An earlier write failed: what is on disk is not known any more.
     #[error("the copies of the metadata are not written any more after an error: {0}")]
     Stopped(String),
@@ -74,6 +81,8 @@ pub struct Copies {
     file: Option<Arc<dyn DiskFile>>,
     /// Everything before it is sound.
     end: u64,
+    /// Up to where space is set aside, if it was tried for the file that there is.
+    reserved: Option<u64>,
     /// What is behind `end`, or in between, is not: the file is written anew before it is appended to.
     unsound: bool,
     /// What cannot be read is no torn end: sound frames lie behind it.
@@ -96,6 +105,7 @@ impl Copies {
             cluster,
             file: None,
             end: 0,
+            reserved: None,
             unsound: true,
             damaged: false,
             held: BTreeMap::new(),
@@ -156,11 +166,14 @@ impl Copies {
         if let Some(reason) = &self.stopped {
             return Err(CopiesError::Stopped(reason.clone()));
         }
-        let written = self.append(&newer);
-        if let Err(error) = &written {
+        self.append(&newer).map_err(|error| {
+            // Before a flush nothing has been promised. Whatever is behind the end is written over by the next try.
+            if is_full(&error) {
+                return CopiesError::Full(error);
+            }
             self.stopped = Some(error.to_string());
-        }
-        written.map_err(CopiesError::from)
+            CopiesError::Disk(error)
+        })
     }
 
     fn read(&mut self, content: &Bytes) -> Result<(), CopiesError> {
@@ -214,21 +227,53 @@ impl Copies {
     }
 
     fn append(&mut self, documents: &[(&Document, Bytes)]) -> Result<(), DiskError> {
-        let live: u64 = self.held.values().map(|held| (held.bytes + LENGTH_BYTES) as u64).sum();
-        if self.unsound || self.end >= COMPACT_FROM_BYTES && self.end / 2 > live {
-            return self.write_anew(documents);
+        if self.unsound {
+            self.write_anew(documents)?;
+            return self.reserve();
         }
-        let file = match &self.file {
-            Some(file) => Arc::clone(file),
-            None => self.disk.open(FILE, Open::Write)?,
-        };
+        let live: u64 = self.held.values().map(|held| (held.bytes + LENGTH_BYTES) as u64).sum();
+        if self.end >= COMPACT_FROM_BYTES && self.end / 2 > live {
+            match self.write_anew(documents) {
+                // The longer file has space set aside.
+                Err(error) if is_full(&error) => {}
+                written => return written.and_then(|()| self.reserve()),
+            }
+        }
+        self.reserve()?;
+        let file = self.writable()?;
         let mut content = BytesMut::new();
         let places = lay_out(&mut content, self.end, documents);
-        file.write_at(self.end, &[IoSlice::new(&content)])?;
+        if let Err(error) = file.write_at(self.end, &[IoSlice::new(&content)]) {
+            // What it left behind the end looks like a torn end, or like documents that were never flushed.
+            self.unsound = is_full(&error) && file.truncate(self.end).is_err();
+            self.reserved = None;
+            return Err(error);
+        }
         file.sync_data()?;
-        self.file = Some(file);
         self.end += content.len() as u64;
         self.settle(documents, &places);
+        Ok(())
+    }
+
+    fn writable(&mut self) -> Result<Arc<dyn DiskFile>, DiskError> {
+        if let Some(file) = &self.file {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.disk.open(FILE, Open::Write)?;
+        self.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Sets space aside, once for every so many bytes. A disk that has none at the moment is no failure.
+    fn reserve(&mut self) -> Result<(), DiskError> {
+        if self.reserved.is_some_and(|end| self.end + RESERVE_BYTES / 2 <= end) {
+            return Ok(());
+        }
+        match self.writable()?.allocate(self.end, RESERVE_BYTES) {
+            Ok(()) => self.reserved = Some(self.end + RESERVE_BYTES),
+            Err(error) if is_full(&error) => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
@@ -251,7 +296,8 @@ impl Copies {
         }
         let places = lay_out(&mut content, 0, documents);
         self.disk.replace_file(FILE, &content)?;
-        (self.file, self.end, self.unsound) = (None, content.len() as u64, false);
+        (self.file, self.reserved) = (None, None);
+        (self.end, self.unsound) = (content.len() as u64, false);
         self.held = kept;
         self.settle(documents, &places);
         Ok(())
@@ -262,6 +308,12 @@ impl Copies {
             self.hold(document, Held { at: at(document), offset: *offset, bytes: frame.len() });
         }
     }
+}
+
+/// Whether there was no space, and nothing was being flushed.
+fn is_full(error: &DiskError) -> bool {
+    let flushes = |op: &Op| matches!(op, Op::Sync | Op::SyncDir | Op::SyncAll);
+    matches!(error, DiskError::NoSpace { op, .. } if !flushes(op))
 }
 
 fn at(document: &Document) -> Seen {
@@ -286,6 +338,7 @@ mod tests {
     use ottla_core::controller::{Root, Shard};
     use ottla_core::types::ControllerEpoch;
     use ottla_log::disk::real::RealDisk;
+    use ottla_log::disk::sim::SimDisk;
 
     use super::*;
 
@@ -423,19 +476,10 @@ mod tests {
         let folder = Folder::new();
         let mut copies = folder.open();
         keep(&mut copies, &[shard(3, 1)]);
-        // Text that does not compress, so that few writes are enough.
-        let mut seed = 1_u64;
-        let mut word = || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            format!("{seed:016x}")
-        };
         let (mut largest, mut rewritten) = (0, 0);
         for version in 1..400 {
-            let Document::Root(before) = root(1, version) else { unreachable!("a root") };
-            let mut large = Root::clone(&before);
-            large.broker_defaults.insert("k".to_owned(), (0..1_000).map(|_| word()).collect());
             let end = copies.end;
-            keep(&mut copies, &[Document::Root(Arc::new(large))]);
+            keep(&mut copies, &[large(version, 16_000)]);
             rewritten += usize::from(copies.end < end);
             largest = largest.max(copies.end);
         }
@@ -443,6 +487,55 @@ mod tests {
         let floor = copies.floor();
         assert_eq!(folder.open().floor(), floor);
         assert_eq!(versions(&copies)[1], ("topics-0003".to_owned(), 1));
+    }
+
+    fn on(disk: &Arc<SimDisk>) -> Copies {
+        Copies::open(Arc::clone(disk) as Arc<dyn Disk>, CLUSTER).unwrap()
+    }
+
+    /// A document of about `bytes`, of text that does not compress.
+    fn large(version: u64, bytes: usize) -> Document {
+        let Document::Root(before) = root(1, version) else { unreachable!("a root") };
+        let mut seed = version;
+        let mut word = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("{seed:016x}")
+        };
+        let mut large = Root::clone(&before);
+        large.broker_defaults.insert("k".to_owned(), (0..bytes / 16).map(|_| word()).collect());
+        Document::Root(Arc::new(large))
+    }
+
+    #[test]
+    fn a_disk_that_records_fill_still_takes_copies() {
+        let disk = Arc::new(SimDisk::new(3));
+        let mut copies = on(&disk);
+        keep(&mut copies, &[root(1, 1), shard(0, 1)]);
+        disk.set_capacity(Some(0));
+        for version in 2..20 {
+            keep(&mut copies, &[large(version, 64 * 1024)]);
+        }
+        assert_eq!(versions(&copies), named(&[("root", 19), ("topics-0000", 1)]));
+        assert_eq!(versions(&on(&disk)), versions(&copies));
+    }
+
+    #[test]
+    fn when_there_is_no_room_at_all_nothing_is_lost_and_the_next_try_counts() {
+        let disk = Arc::new(SimDisk::new(3));
+        let mut copies = on(&disk);
+        keep(&mut copies, &[root(1, 1), shard(0, 1)]);
+        disk.set_capacity(Some(0));
+        let more = large(2, 12 * 1024 * 1024);
+        for _ in 0..2 {
+            let refused = copies.keep([(&more, ottla_rpc::encode(&more))].into_iter()).unwrap_err();
+            assert!(matches!(refused, CopiesError::Full(_)) && refused.to_string().contains("make room"), "{refused}");
+            assert_eq!(versions(&copies), named(&[("root", 1), ("topics-0000", 1)]));
+            assert_eq!(versions(&on(&disk)), versions(&copies));
+        }
+        disk.set_capacity(None);
+        keep(&mut copies, &[more, shard(0, 2)]);
+        assert_eq!(versions(&on(&disk)), named(&[("root", 2), ("topics-0000", 2)]));
+        assert_eq!(versions(&copies), versions(&on(&disk)));
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub(super) enum TakeError {
     /// They cannot be copied, so that nothing may be done for them.
     #[error("the metadata cannot be copied into the data directory")]
     NotKept,
+    /// There is no room for the copies at the moment, so that nothing may be done for them now.
+    #[error(transparent)]
+    Full(CopiesError),
 }
 
 /// Who is registered, as the newest root says.
@@ -123,11 +126,12 @@ impl Ledger {
     /// Makes durable copies; nothing is acted on yet.
     ///
     /// # Errors
-    /// [`TakeError::NotKept`].
+    /// [`TakeError::NotKept`], or [`TakeError::Full`]: another try may succeed.
     pub(super) fn keep(&mut self, documents: Vec<(&Document, Bytes)>) -> Result<(), TakeError> {
         match self.copies.keep(documents.into_iter()) {
             Ok(()) => Ok(()),
             Err(CopiesError::Stopped(_)) => Err(TakeError::NotKept),
+            Err(full @ CopiesError::Full(_)) => Err(TakeError::Full(full)),
             Err(error) => {
                 tracing::error!(%error, "metadata is not acted on any more");
                 self.site.fail(&error.to_string());

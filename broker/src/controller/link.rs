@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, TakeError};
 use super::service::Heard;
 use super::shell::{Ask, Input, Stage};
 use crate::clock::Clock;
@@ -34,6 +34,8 @@ const BEAT: Duration = Duration::from_millis(250);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long a connection may take to come about.
 const CONNECT_MAX: Duration = Duration::from_millis(500);
+/// How long somebody has to make room on a full disk before metadata is asked for again.
+const MAKE_ROOM: Duration = Duration::from_secs(1);
 /// Messages on their way up.
 const UPS: usize = 256;
 /// Under this name the address for other brokers stands among a broker's endpoints. No listener can be called so.
@@ -61,6 +63,7 @@ pub(super) struct Link {
     pub(super) stage: watch::Receiver<Stage>,
     pub(super) shell: mpsc::Sender<Input>,
     pub(super) intake: mpsc::UnboundedSender<Intake>,
+    pub(super) gap: Arc<Gap>,
     pub(super) asks: mpsc::Receiver<Ask>,
     pub(super) clock: Clock,
     /// Who else was last seen to hold the Lease.
@@ -77,8 +80,26 @@ struct Talk {
 
 /// What comes down the stream and is taken in, in order.
 pub(super) enum Intake {
-    Documents { epoch: ControllerEpoch, view: u64, complete: bool, documents: Vec<bytes::Bytes> },
+    /// A stream begins, with every document.
+    Began,
+    Documents {
+        epoch: ControllerEpoch,
+        view: u64,
+        complete: bool,
+        documents: Vec<bytes::Bytes>,
+    },
     Answer(oneshot::Sender<Answer>, Box<Answer>),
+}
+
+/// Since when there is something of this stream that could not be taken in. Nothing behind it may be: the stream has to
+/// begin anew.
+#[derive(Debug, Default)]
+pub(super) struct Gap(Mutex<Option<Instant>>);
+
+impl Gap {
+    fn is_due(&self, now: Instant) -> bool {
+        self.0.lock().is_some_and(|since| now.saturating_duration_since(since) >= MAKE_ROOM)
+    }
 }
 
 /// Whoever holds the Lease says where it is reached.
@@ -231,6 +252,7 @@ impl Link {
         let mut talk = Talk { ups, sent: BTreeMap::new(), waiting: BTreeMap::new() };
         let (mut sequence, mut questions) = (0, 0);
         let mut answered_at = self.clock.monotonic();
+        let _stopped = self.intake.send(Intake::Began);
         loop {
             tokio::select! {
                 // One question of that kind at a time: who asks meanwhile has the next one.
@@ -243,7 +265,7 @@ impl Link {
                     // Whoever has waited long enough has gone.
                     talk.waiting.retain(|_, reply| !reply.is_closed());
                     let silent = now.saturating_duration_since(answered_at) > SILENCE_MAX;
-                    if self.stage.borrow().is_leading() || silent {
+                    if self.stage.borrow().is_leading() || silent || self.gap.is_due(now) {
                         return;
                     }
                     sequence += 1;
@@ -378,9 +400,14 @@ pub(super) fn take_in(
     mut intake: mpsc::UnboundedReceiver<Intake>,
     ledger: &Arc<Mutex<Ledger>>,
     shell: &mpsc::Sender<Input>,
+    gap: &Gap,
+    clock: Clock,
 ) {
     while let Some(next) = intake.blocking_recv() {
         match next {
+            Intake::Began => *gap.0.lock() = None,
+            // An answer rests on what came before it: whoever waits for this one asks again.
+            Intake::Documents { .. } | Intake::Answer(..) if gap.0.lock().is_some() => {}
             Intake::Documents { epoch, view, complete, documents } => {
                 let decoded: Result<Vec<_>, _> = documents
                     .into_iter()
@@ -393,6 +420,11 @@ pub(super) fn take_in(
                         continue;
                     }
                 };
+                if let Err(TakeError::Full(error)) = &taken {
+                    tracing::error!(%error, "the newest metadata is not acted on yet");
+                    *gap.0.lock() = Some(clock.monotonic());
+                    continue;
+                }
                 if let Err(error) = taken {
                     tracing::warn!(%error, "what a controller sent is not acted on");
                     continue;
@@ -410,3 +442,6 @@ pub(super) fn take_in(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

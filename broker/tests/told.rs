@@ -1,4 +1,5 @@
-//! What no record says and others have to know all the same: who leads next, what was removed, who had produced before.
+//! What no record says and others have to know all the same: who leads next, what was removed, who had produced before,
+//! what was refused.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that does not work")]
 
@@ -20,7 +21,7 @@ use ottla_wire::messages::create_topics_request::CreatableTopic;
 use ottla_wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use ottla_wire::messages::{CreateTopicsRequest, DeleteRecordsRequest};
 use ottla_wire::record::{BatchBuilder, Compression};
-use peer::{DEADLINE, with};
+use peer::{DEADLINE, Peer, with};
 use trio::{Trio, batch, id_of, produce};
 
 const TOPIC: &str = "orders";
@@ -83,7 +84,11 @@ impl Trio {
 
 /// A batch of an idempotent producer.
 fn numbered(sequence: i32) -> Bytes {
-    let mut builder = BatchBuilder::new(Compression::None).producer(PRODUCER, 0, sequence);
+    numbered_of(PRODUCER, sequence)
+}
+
+fn numbered_of(producer: i64, sequence: i32) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::None).producer(producer, 0, sequence);
     builder.append(1_000, None, Some(b"numbered"), &[]);
     builder.build().unwrap()
 }
@@ -111,6 +116,59 @@ async fn who_produces_while_the_leader_stops_is_told_who_leads_now() {
     assert!(partition.current_leader.leader_epoch > 0);
     assert_eq!(endpoints.iter().map(|endpoint| endpoint.node_id).collect::<Vec<_>>(), [next]);
     trio.produced(&batch("after")).await;
+    trio.stop().await;
+}
+
+/// What is answered to one batch on this connection.
+async fn answered(peer: &mut Peer, batch: &Bytes) -> ErrorCode {
+    let answer = peer.ask(&produce(TOPIC, batch), 9).await;
+    ErrorCode::new(answer.responses[0].partition_responses[0].error_code)
+}
+
+/// A producer has two batches under way to a broker that refuses the first and leads when the second arrives: that one
+/// is to come again behind the first. librdkafka begins a new epoch of the producer at any other answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_batch_behind_a_refused_one_is_refused_for_the_same_reason() {
+    const NEW_HERE: i64 = PRODUCER + 1;
+    let mut trio = Trio::start().await;
+    trio.create().await;
+    trio.produced(&numbered(0)).await;
+    let leader = trio.leader(TOPIC).unwrap();
+    let mut peers = Vec::new();
+    for follower in (0..3).filter(|index| *index != leader) {
+        let mut peer = trio.peer(follower).await;
+        for batch in [numbered(1), numbered_of(NEW_HERE, 0)] {
+            assert_eq!(answered(&mut peer, &batch).await, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        }
+        peers.push((follower, peer));
+    }
+    trio.stop_one(leader).await;
+    let gone = trio::broker(leader);
+    trio.until(TOPIC, "another leads", |partition| partition.leader.is_some_and(|leader| leader != gone)).await;
+    let next = trio.leader(TOPIC).unwrap();
+    let peer = &mut peers.iter_mut().find(|(index, _)| *index == next).unwrap().1;
+
+    // Where nothing was refused it is a gap; that this is said shows that the leader takes records.
+    let mut stranger = trio.peer(next).await;
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while answered(&mut stranger, &numbered(2)).await != ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER {
+        assert!(tokio::time::Instant::now() < deadline, "a gap is never called one");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    for (case, batches) in [
+        ("known", [numbered(1), numbered(2), numbered(3)]),
+        ("unknown", [0, 1, 2].map(|sequence| numbered_of(NEW_HERE, sequence))),
+    ] {
+        for behind in &batches[1..] {
+            assert_eq!(answered(peer, behind).await, ErrorCode::NOT_LEADER_OR_FOLLOWER, "{case}");
+        }
+        for again in &batches {
+            assert_eq!(answered(peer, again).await, ErrorCode::NONE, "{case}");
+        }
+    }
+    let ends: Vec<_> = trio.logs().map(|log| log.log_end().get()).collect();
+    assert_eq!(ends, [7, 7], "each batch once");
     trio.stop().await;
 }
 

@@ -10,8 +10,11 @@ use thiserror::Error;
 
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
+mod refusals;
 #[cfg(test)]
 mod tests;
+
+pub use refusals::{RUNS_KEPT, Refusals};
 
 /// How many batches of one producer are remembered; Kafka's producers keep at most this many in flight.
 pub const BATCHES_KEPT: usize = 5;
@@ -218,6 +221,12 @@ impl Producers {
                 }
             }
         }
+    }
+
+    /// Whether anything is known of this one; any sequence number is taken from one that is unknown.
+    #[must_use]
+    pub fn knows(&self, id: ProducerId) -> bool {
+        self.entries.contains_key(&id)
     }
 
     /// How many producers are remembered.

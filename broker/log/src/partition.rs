@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use ottla_core::producer::{ProducerState, Producers};
-use ottla_core::types::{LeaderEpoch, Lsn, Offset, PartitionIndex, Timestamp, TopicPartition};
+use ottla_core::types::{LeaderEpoch, Lsn, Offset, PartitionIndex, ProducerId, Timestamp, TopicPartition};
 use parking_lot::Mutex;
 
 use crate::config::LogConfig;
@@ -266,6 +266,11 @@ impl Partition {
     /// What is known of its producers.
     pub fn producers(&self) -> Vec<ProducerState> {
         self.state.lock().producers.snapshot(Offset::new(i64::MAX))
+    }
+
+    /// Whether anything is known of this producer.
+    pub fn knows_producer(&self, id: ProducerId) -> bool {
+        self.state.lock().producers.knows(id)
     }
 
     /// What is known of its producers below `end`: what a log needs that begins there (T1).

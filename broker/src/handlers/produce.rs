@@ -5,14 +5,15 @@
 //! The ordered stage checks and appends; the rest waits for the disk, so that a connection's requests share a flush.
 //! Must never open a batch (the topics that ask for it excepted) nor answer before the records are durable.
 
+mod behind;
 mod epoch;
 mod rewrite;
 
 use std::time::{Duration, Instant};
 
-use ottla_core::producer;
+use ottla_core::producer::{self, Claim};
 use ottla_core::replica::{Acks, Outcome as Safety};
-use ottla_core::types::{Timestamp, TopicId};
+use ottla_core::types::{Sequence, Timestamp, TopicId};
 use ottla_log::journal::Offline;
 use ottla_log::partition::{AppendContext, AppendError, Appended, Origin};
 use ottla_wire::ErrorCode;
@@ -23,6 +24,9 @@ use ottla_wire::produce::{
 use ottla_wire::record::{self, BatchError, BatchView, Compression};
 use tokio::sync::oneshot;
 
+pub use self::behind::{Place, Refusals};
+
+use self::behind::At;
 use self::epoch::{Admitted, Held};
 use crate::leader_hint::Hints;
 use crate::lookup::{self, Found};
@@ -37,17 +41,21 @@ struct Refused {
     error: ErrorCode,
     message: Option<String>,
     log_start: i64,
+    /// The sequence number that the log would have taken, where it is for that.
+    expected: Option<Sequence>,
+    /// It is for a batch before this one, and remembered already.
+    behind: bool,
 }
 
 impl Refused {
     fn new(error: ErrorCode, message: impl Into<String>) -> Self {
-        Self { error, message: Some(message.into()), log_start: -1 }
+        Self { message: Some(message.into()), ..error.into() }
     }
 }
 
 impl From<ErrorCode> for Refused {
     fn from(error: ErrorCode) -> Self {
-        Self { error, message: None, log_start: -1 }
+        Self { error, message: None, log_start: -1, expected: None, behind: false }
     }
 }
 
@@ -72,7 +80,17 @@ struct Promise {
 /// One partition of a request.
 struct Work {
     index: i32,
+    /// What it says of its producer, if it has one.
+    claim: Option<Claim>,
     outcome: Outcome,
+}
+
+impl Work {
+    /// The connection remembers what became of it.
+    fn becomes(&mut self, cx: &Cx, (topic, topic_id): (&str, [u8; 16]), outcome: Outcome) {
+        let at = At { topic, topic_id, index: self.index };
+        self.outcome = behind::remembered(cx, at, self.claim.as_ref(), outcome);
+    }
 }
 
 /// One topic of a request.
@@ -95,12 +113,17 @@ pub fn stage(cx: Cx, request: ProduceRequest) -> Reply {
         let mut partitions = Vec::with_capacity(topic.partition_data.len());
         for data in topic.partition_data {
             let index = data.index;
+            let at = At { topic: &topic.name, topic_id: topic.topic_id, index };
+            let claim = behind::claim_of(data.records.as_ref());
             let found = if cx.version >= 13 {
                 lookup::by_id(&cx.node, &image, TopicId::from_bytes(topic.topic_id), index, lookup::NO_EPOCH)
             } else {
                 lookup::by_name(&cx.node, &image, &topic.name, index, lookup::NO_EPOCH)
             };
-            let checked = found.map_err(Refused::from).and_then(|found| check(&cx, acks, found, data));
+            let checked = found.map_err(Refused::from).and_then(|found| {
+                behind::check_unknown(&cx, at, claim.as_ref(), &found)?;
+                check(&cx, acks, found, data)
+            });
             let outcome = match checked {
                 Ok((Admitted::Later(found), batch)) => Outcome::Held(Held::new(&cx, found, batch, until)),
                 Ok((Admitted::Now(found), batch)) if full => Outcome::Waiting(found, batch),
@@ -108,7 +131,8 @@ pub fn stage(cx: Cx, request: ProduceRequest) -> Reply {
                 Err(refused) => Outcome::Refused(refused),
             };
             full |= matches!(outcome, Outcome::Waiting(..) | Outcome::Held(_));
-            partitions.push(Work { index, outcome });
+            let outcome = behind::remembered(&cx, at, claim.as_ref(), outcome);
+            partitions.push(Work { index, claim, outcome });
         }
         topics.push(TopicWork { name: topic.name, topic_id: topic.topic_id, partitions });
     }
@@ -162,41 +186,53 @@ async fn finish(cx: Cx, acks: i16, until: Instant, mut topics: Vec<TopicWork>) -
 /// are as well. Where others hold replicas, they are waited for instead.
 async fn settle(cx: &Cx, acks: i16, until: Instant, topics: &mut [TopicWork]) -> Result<(), Offline> {
     let mut durable_at = None;
-    for work in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-        if let Outcome::Held(_) = work.outcome
-            && let Outcome::Held(held) = std::mem::replace(&mut work.outcome, Outcome::Refused(ErrorCode::NONE.into()))
-        {
-            work.outcome = held.resume(cx, acks).await;
-        }
-        while let Outcome::Waiting(found, batch) = &work.outcome {
-            // Asked for before trying again, so that no room that is made in between goes unseen.
-            let room = cx.node.log.room(batch.bytes().len());
-            let patience = until.saturating_duration_since(cx.node.clock.monotonic());
-            match append(cx.received, found.clone(), batch.clone(), acks, patience) {
-                Outcome::Waiting(..) => room.await,
-                done @ (Outcome::Taken(..) | Outcome::Refused(_) | Outcome::Held(_)) => work.outcome = done,
+    for topic in topics.iter_mut() {
+        for work in &mut topic.partitions {
+            append_rest(cx, acks, until, (&topic.name, topic.topic_id), work).await;
+            if let Outcome::Taken(appended, None) = &work.outcome {
+                durable_at = durable_at.max(Some(appended.lsn));
             }
-        }
-        if let Outcome::Taken(appended, None) = &work.outcome {
-            durable_at = durable_at.max(Some(appended.lsn));
         }
     }
     let durable = match durable_at {
         Some(lsn) => cx.node.log.durable(lsn).await,
         None => Ok(()),
     };
-    for work in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-        if let Outcome::Taken(_, Some(promise)) = &mut work.outcome {
+    for topic in topics.iter_mut() {
+        for work in &mut topic.partitions {
+            let Outcome::Taken(_, Some(promise)) = &mut work.outcome else { continue };
             let said = (&mut promise.said).await.ok();
             if said == Some(Safety::LeadershipEnded) {
                 epoch::successor_known(cx, &promise.found, until).await;
             }
             if let Some(refused) = not_safe(cx, said) {
-                work.outcome = Outcome::Refused(refused);
+                work.becomes(cx, (&topic.name, topic.topic_id), Outcome::Refused(refused));
             }
         }
     }
     durable
+}
+
+/// Waits until the partition's records can be appended, where they could not be at first.
+async fn append_rest(cx: &Cx, acks: i16, until: Instant, topic: (&str, [u8; 16]), work: &mut Work) {
+    loop {
+        let (found, batch) = match &mut work.outcome {
+            Outcome::Held(held) => {
+                let outcome = held.resume(cx, acks).await;
+                work.becomes(cx, topic, outcome);
+                continue;
+            }
+            Outcome::Waiting(found, batch) => (found.clone(), batch.clone()),
+            Outcome::Taken(..) | Outcome::Refused(_) => return,
+        };
+        // Asked for before trying again, so that no room that is made in between goes unseen.
+        let room = cx.node.log.room(batch.bytes().len());
+        let patience = until.saturating_duration_since(cx.node.clock.monotonic());
+        match append(cx.received, found, batch, acks, patience) {
+            Outcome::Waiting(..) => room.await,
+            done @ (Outcome::Taken(..) | Outcome::Refused(_) | Outcome::Held(_)) => work.becomes(cx, topic, done),
+        }
+    }
 }
 
 /// The client asked not to be answered; that its connection closes is how it learns of an error.
@@ -279,7 +315,13 @@ fn append_error(error: &AppendError, found: &Found) -> Refused {
         AppendError::Producer(producer::Refused::FencedEpoch { .. }) => ErrorCode::INVALID_PRODUCER_EPOCH,
         AppendError::Full => ErrorCode::REQUEST_TIMED_OUT,
     };
-    Refused { error: code, message: Some(error.to_string()), log_start: found.replica.log.log_start().get() }
+    let expected = if let AppendError::Producer(producer::Refused::OutOfOrderSequence { expected, .. }) = error {
+        Some(*expected)
+    } else {
+        None
+    };
+    let log_start = found.replica.log.log_start().get();
+    Refused { log_start, expected, ..Refused::new(code, error.to_string()) }
 }
 
 fn taken(index: i32, appended: &Appended) -> PartitionProduceResponse {

@@ -1,10 +1,15 @@
 //! What the server knows of the peer at the other end of a connection.
 //!
 //! Owns the peer's identity: listener, address, principal, software. It is made once when the connection is accepted
-//! and only grows more certain. Must never hold anything that belongs to a request.
+//! and only grows more certain. Beside it stands what later requests have to know of earlier ones; must never hold
+//! anything that belongs to a single request.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use crate::handlers::produce::Refusals;
 
 /// A listener as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,12 +58,20 @@ pub struct Session {
     pub principal: Principal,
     /// What the peer runs, once it has said so.
     pub software: OnceLock<Software>,
+    /// Which batches were refused and are to come again.
+    pub refusals: Mutex<Refusals>,
 }
 
 impl Session {
     /// A peer that has said nothing yet.
     pub fn new(listener: Arc<Listener>, peer: SocketAddr) -> Self {
-        Self { listener, peer, principal: Principal::anonymous(), software: OnceLock::new() }
+        Self {
+            listener,
+            peer,
+            principal: Principal::anonymous(),
+            software: OnceLock::new(),
+            refusals: Mutex::default(),
+        }
     }
 
     /// The peer's address as Kafka shows it in group descriptions: a slash and the IP.

@@ -70,18 +70,20 @@ impl Held {
     }
 
     /// Waits; then it may append here, or is refused with the next leader's name in force.
-    pub(super) async fn resume(self, cx: &Cx, acks: i16) -> Outcome {
-        let Self { found, batch, until, mut next } = self;
+    pub(super) async fn resume(&mut self, cx: &Cx, acks: i16) -> Outcome {
         loop {
-            let said = next.await.ok();
-            successor_known(cx, &found, until).await;
+            let said = (&mut self.next).await.ok();
+            successor_known(cx, &self.found, self.until).await;
             if said != Some(Safety::LookAgain) {
                 return Outcome::Refused(ErrorCode::NOT_LEADER_OR_FOLLOWER.into());
             }
-            match ask(&found, acks) {
-                Ok(leader_epoch) => return Outcome::Waiting(Found { leader_epoch, ..found }, batch),
+            match ask(&self.found, acks) {
+                Ok(leader_epoch) => {
+                    return Outcome::Waiting(Found { leader_epoch, ..self.found.clone() }, self.batch.clone());
+                }
                 Err(Refusal::EpochEnds { .. }) => {
-                    next = found.replica.hold(until.saturating_duration_since(cx.node.clock.monotonic()));
+                    let patience = self.until.saturating_duration_since(cx.node.clock.monotonic());
+                    self.next = self.found.replica.hold(patience);
                 }
                 Err(refusal) => return Outcome::Refused(refused(&refusal)),
             }

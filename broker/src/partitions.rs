@@ -22,12 +22,14 @@ use tokio_util::sync::CancellationToken;
 mod confirmation;
 mod hub;
 mod log_config;
+mod low_watermark;
 mod peers;
 mod seat;
 mod throttle;
 mod timers;
 
 pub use hub::{Hub, Question};
+pub use low_watermark::Kept;
 pub use peers::{Outbox, Peer, Ready};
 pub use seat::{PUSH_BYTES_MAX, Pushing, Received};
 pub use throttle::{Throttles, follow_rates};

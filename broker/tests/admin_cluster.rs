@@ -18,6 +18,8 @@ mod leaders;
 mod moves;
 #[path = "admin_cluster/operations.rs"]
 mod operations;
+#[path = "admin_cluster/removals.rs"]
+mod removals;
 
 use ottla_core::types::PartitionIndex;
 use ottla_wire::ErrorCode;

@@ -87,7 +87,7 @@ pub enum Event {
     Flushed(Offset),
     /// What [`Effect::Truncate`] or [`Effect::StartOver`] asked for is durable; the log ends there.
     Truncated(Offset),
-    /// Records were removed: the log begins later. A leader's followers remove them too.
+    /// Records were removed: the log begins later. A leader's followers remove them too; a follower's leader hears of it.
     StartMoved,
     /// A write failed: the log ends there now, all of it durable. Nothing that was beyond will ever be reported flushed.
     WriteFailed(Offset),
@@ -163,7 +163,7 @@ pub enum Effect {
     /// [`Event::Truncated`]. Without an answer there are none: it begins at 0.
     StartOver(Offset),
     /// The leader has removed everything below: remove it too. Committed, and durable here. Asked for again by the next
-    /// message of the leader as long as the log begins earlier.
+    /// message of the leader as long as the log begins earlier; else [`Event::StartMoved`] follows.
     RemoveBelow(Offset),
     /// Ask the controller.
     Ask(Ask),
@@ -337,6 +337,14 @@ impl Replica {
         match self.role {
             Role::Leader(_) => self.on_leader_flushed(cx, out),
             Role::Follower(_) => self.on_follower_flushed(cx, out),
+            Role::Idle => {}
+        }
+    }
+
+    fn on_start_moved(&mut self, cx: &Context<'_>, out: &mut Effects) {
+        match self.role {
+            Role::Leader(_) => self.on_leader_start_moved(cx, out),
+            Role::Follower(_) => self.on_follower_start_moved(cx, out),
             Role::Idle => {}
         }
     }

@@ -114,6 +114,7 @@ async fn receive_frames(mut incoming: Incoming, out: mpsc::UnboundedSender<Bytes
                 incarnation: Incarnation::new(1),
                 session: push.session,
                 end: Offset::new(i64::try_from(received).unwrap()),
+                log_start: push.log_start,
                 stamp: push.stamp,
             };
             put(&Item::Message { partition, message: Between::Ack(ack) }, 0, &mut acks);

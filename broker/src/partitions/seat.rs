@@ -168,6 +168,13 @@ impl Replica {
         seat.machine.shown_watermark(&self.context(&host))
     }
 
+    /// The lowest offset that anybody keeps, as the machine's `low_watermark`.
+    pub(super) fn low_watermark(&self) -> Option<Offset> {
+        let seat = self.seat.lock();
+        let host = self.hub.host.read();
+        seat.machine.low_watermark(&self.context(&host))
+    }
+
     /// Up to which moment it is certain that this replica led, if that is not too long ago.
     pub(super) fn confirmed_since(&self) -> Option<Instant> {
         let seat = self.seat.lock();
@@ -309,6 +316,8 @@ impl Replica {
                     pushes.push((push, lane));
                 } else if let Effect::Append { .. } = effect {
                     lsn = lsn.max(self.append_pushed(std::mem::take(&mut beside.records), &mut events));
+                } else if let Effect::RemoveBelow(start) = effect {
+                    self.remove_below(start, &mut events);
                 } else if let Effect::StartOver(start) = effect {
                     self.cut(start, Some(std::mem::take(&mut beside.producers)));
                 } else {
@@ -338,13 +347,6 @@ impl Replica {
                 }
             }
             Effect::Truncate(end) => self.cut(end, None),
-            Effect::RemoveBelow(start) => match self.log.delete_records(start) {
-                Ok(_) => self.wake(),
-                // What finds no room is asked for again by the next message of the leader.
-                Err(error) => {
-                    tracing::warn!(%error, partition = %id, %start, "remove what the leader has removed");
-                }
-            },
             Effect::Ask(ask) => self.hub.ask(id, ask),
             Effect::Answer(produce, outcome) => {
                 if let Some(waiting) = seat.waiting.remove(&produce) {
@@ -357,7 +359,20 @@ impl Replica {
                 self.advance(end, bytes);
             }
             Effect::Noted(note) => self.hub.note(note),
-            Effect::Push { .. } | Effect::Append { .. } | Effect::StartOver(_) => {}
+            Effect::Push { .. } | Effect::Append { .. } | Effect::RemoveBelow(_) | Effect::StartOver(_) => {}
+        }
+    }
+
+    /// Removes what the leader has removed, and tells it so. What finds no room is asked for again by its next message.
+    fn remove_below(self: &Arc<Self>, start: Offset, events: &mut VecDeque<Event>) {
+        match self.log.delete_records(start) {
+            Ok(_) => {
+                self.wake();
+                events.push_back(Event::StartMoved);
+            }
+            Err(error) => {
+                tracing::warn!(%error, partition = %self.log.id(), %start, "remove what the leader has removed");
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! A follower reports its durable end.
 //!
-//! Owns what an acknowledgement changes: the follower's end, since when it is caught up, that it knows this epoch. One
+//! Owns what an acknowledgement changes: the follower's end, where its log begins, since when it is caught up, that it knows this epoch. One
 //! of an older session, of another run, or past what was pushed changes nothing (R11): those are a peer's bytes, so never
 //! a reason to panic.
 
@@ -37,6 +37,7 @@ impl Replica {
         }
         session.acked = session.acked.max(ack.end);
         session.cursor = session.cursor.max(session.acked);
+        session.start = session.start.max(ack.log_start);
         follower.refused = false;
         follower.echoed = follower.echoed.max(cx.host.moment(ack.stamp, cx.now));
         follower.note_end(cx);

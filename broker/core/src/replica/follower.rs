@@ -229,12 +229,21 @@ impl Replica {
         }
     }
 
+    /// What the leader has removed is removed here: it may wait for that. What goes here alone it hears of with the next
+    /// acknowledgement.
+    pub(super) fn on_follower_start_moved(&mut self, cx: &Context<'_>, out: &mut Effects) {
+        let start = cx.log.log_start();
+        if self.follower_mut().is_some_and(|one| one.state == State::Following && one.log_start == start) {
+            self.send_ack(cx, out);
+        }
+    }
+
     fn send_ack(&mut self, cx: &Context<'_>, out: &mut Effects) {
         let end = if cx.host.hold(Rule::EndsAreDurable) { self.flushed } else { cx.log.log_end() };
         let (epoch, session) = (self.assignment.leader_epoch, self.sessions);
         let Some(follower) = self.follower_mut() else { return };
         let Some(stamp) = follower.stamp else { return };
-        let ack = Ack { epoch, incarnation: cx.host.incarnation, session, end, stamp };
+        let ack = Ack { epoch, incarnation: cx.host.incarnation, session, end, log_start: cx.log.log_start(), stamp };
         out.push(Effect::Send { to: follower.leader, message: Message::Ack(ack) });
     }
 

@@ -80,6 +80,8 @@ pub(super) struct Session {
     pub(super) acked: Offset,
     /// How far was pushed.
     pub(super) cursor: Offset,
+    /// First offset that its log keeps.
+    pub(super) start: Offset,
     pub(super) watermark_sent: Offset,
     pub(super) start_sent: Offset,
     pub(super) sent_at: Instant,

@@ -98,6 +98,8 @@ pub struct Ack {
     pub session: SessionNumber,
     /// Its durable end.
     pub end: Offset,
+    /// First offset that its log keeps. It may not be durable yet: who forgets it in a crash is told again.
+    pub log_start: Offset,
     /// The newest stamp that it has received in this session.
     pub stamp: Stamp,
 }

@@ -87,7 +87,7 @@ impl Replica {
     }
 
     /// What was removed here is removed by every follower: said alone, for there may be no data for long.
-    pub(super) fn on_start_moved(&mut self, cx: &Context<'_>, out: &mut Effects) {
+    pub(super) fn on_leader_start_moved(&mut self, cx: &Context<'_>, out: &mut Effects) {
         let start = cx.log.log_start();
         self.send_beats(cx, |session, _| session.start_sent < start, out);
     }

@@ -1,8 +1,8 @@
 //! What a shell asks of a replica between steps. Nothing here changes anything.
 
 use super::push::Lane;
-use super::{Host, Replica, Role};
-use crate::types::{BrokerId, LeaderEpoch};
+use super::{Context, Host, Replica, Role};
+use crate::types::{BrokerId, LeaderEpoch, Offset};
 
 impl Replica {
     /// The epoch in which it leads, if it does.
@@ -26,6 +26,18 @@ impl Replica {
             Role::Follower(follower) if follower.is_following() => Some(self.assignment.leader_epoch),
             Role::Follower(_) | Role::Leader(_) | Role::Idle => None,
         }
+    }
+
+    /// The lowest offset that any replica keeps, this leader's included; those of fenced brokers do not count, as in Kafka.
+    /// `None` if it does not lead, or if somebody has not said yet where its log begins.
+    pub fn low_watermark(&self, cx: &Context<'_>) -> Option<Offset> {
+        let mut low = cx.log.log_start();
+        for follower in &self.leader()?.followers {
+            if cx.host.peer(follower.id).is_some_and(|peer| !peer.fenced) {
+                low = low.min(follower.session.as_ref()?.start);
+            }
+        }
+        Some(low)
     }
 
     /// Whether nobody else holds a replica: then there is nobody to wait for and nobody who could depose it unseen.

@@ -144,6 +144,7 @@ impl FollowerState {
             number: open.session,
             acked: open.end,
             cursor: open.end,
+            start: open.start,
             watermark_sent: watermark,
             start_sent: cx.log.log_start(),
             sent_at: cx.now,

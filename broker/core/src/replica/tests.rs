@@ -486,3 +486,42 @@ fn a_leader_tells_its_followers_where_its_log_begins() {
     };
     assert_eq!(leader.effects.iter().filter_map(told).collect::<Vec<_>>(), [(2, 3)]);
 }
+
+/// DeleteRecords is answered when nobody keeps the records whose broker is in service.
+#[test]
+fn a_leader_knows_from_where_on_anybody_keeps_records() {
+    let mut leader = Harness::leader(&[1, 2, 3], &[1, 2, 3], 1);
+    leader.append(5);
+    leader.opens(2, 0);
+    assert_eq!(leader.low_watermark(), None, "broker 3 has not said");
+    leader.opens(3, 0);
+    leader.removes_below(3);
+    assert_eq!(leader.low_watermark(), Some(0));
+    leader.acks_from(2, 3, 3);
+    assert_eq!(leader.low_watermark(), Some(0));
+    leader.acks_from(3, 4, 4);
+    assert_eq!(leader.low_watermark(), Some(3));
+    leader.acks_from(2, 0, 4);
+    assert_eq!(leader.low_watermark(), Some(3), "a late acknowledgement brings nothing back");
+    leader.removes_below(4);
+    leader.fences(2);
+    assert_eq!(leader.low_watermark(), Some(4), "who is fenced is not waited for");
+}
+
+/// The leader waits for it.
+#[test]
+fn a_follower_says_so_when_it_has_removed_what_its_leader_has() {
+    let mut follower = Harness::given(5, led_by(2, 4));
+    follower.pushed_watermark(5);
+    follower.pushed(5, 4);
+    follower.effects.clear();
+    follower.removes_below(2);
+    follower.event(Event::StartMoved);
+    follower.removes_below(4);
+    follower.event(Event::StartMoved);
+    let said = |effect: &Effect| {
+        let Effect::Send { message: Message::Ack(ack), .. } = effect else { return None };
+        Some((ack.log_start.get(), ack.end.get()))
+    };
+    assert_eq!(follower.effects.iter().filter_map(said).collect::<Vec<_>>(), [(4, 5)]);
+}

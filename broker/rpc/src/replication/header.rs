@@ -96,6 +96,7 @@ impl From<&Message> for Kind {
                 incarnation: ack.incarnation.get(),
                 session: ack.session.0,
                 end: ack.end.get(),
+                log_start: ack.log_start.get(),
                 stamp: ack.stamp.0,
             }),
         }
@@ -208,6 +209,7 @@ impl From<pb::Ack> for Ack {
             incarnation: Incarnation::new(ack.incarnation),
             session: SessionNumber(ack.session),
             end: Offset::new(ack.end),
+            log_start: Offset::new(ack.log_start),
             stamp: Stamp(ack.stamp),
         }
     }

@@ -63,9 +63,11 @@ fn message() -> impl Strategy<Value = Message> {
             Message::Answer(Answer { epoch, incarnation, session, verdict, high_watermark, log_start, stamp })
         },
     );
-    let ack = (epoch(), run(), session(), offset(), stamp()).prop_map(|(epoch, incarnation, session, end, stamp)| {
-        Message::Ack(Ack { epoch, incarnation, session, end, stamp })
-    });
+    let ack = (epoch(), run(), session(), offset(), offset(), stamp()).prop_map(
+        |(epoch, incarnation, session, end, log_start, stamp)| {
+            Message::Ack(Ack { epoch, incarnation, session, end, log_start, stamp })
+        },
+    );
     prop_oneof![open, answer, push().prop_map(Message::Push), ack]
 }
 

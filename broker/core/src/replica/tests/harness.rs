@@ -144,6 +144,11 @@ impl Harness {
         self.event(Event::Received { from: id(2), message: Message::Push(push) });
     }
 
+    pub(super) fn low_watermark(&self) -> Option<i64> {
+        let cx = Context { now: self.now, host: &self.host, log: &self.log };
+        self.replica.low_watermark(&cx).map(Offset::get)
+    }
+
     pub(super) fn removes_below(&mut self, start: usize) {
         self.log.start = start;
     }
@@ -261,8 +266,14 @@ impl Harness {
 
     /// A follower acknowledges an end, and everything that was asked.
     pub(super) fn acks(&mut self, from: i32, end: usize) {
+        self.acks_from(from, 0, end);
+    }
+
+    /// The same, and its log begins there.
+    pub(super) fn acks_from(&mut self, from: i32, start: usize, end: usize) {
         let stamp = self.host.stamp(self.now);
-        let ack = Ack { epoch: EPOCH, incarnation: RUN, session: SessionNumber(1), end: offset(end), stamp };
+        let (end, log_start) = (offset(end), offset(start));
+        let ack = Ack { epoch: EPOCH, incarnation: RUN, session: SessionNumber(1), end, log_start, stamp };
         self.event(Event::Received { from: id(from), message: Message::Ack(ack) });
     }
 

@@ -55,6 +55,7 @@ async fn follow(mut incoming: Incoming, out: UnboundedSender<Bytes>) {
                         incarnation: Incarnation::new(1),
                         session: push.session,
                         end: push.end,
+                        log_start: push.log_start,
                         stamp: push.stamp,
                     };
                     send(&Item::Message { partition, message: Message::Ack(ack) });

@@ -96,7 +96,7 @@ pub fn desired(cluster: &Cluster, facts: &Facts, settings: &Settings) -> Result<
     children.push(broker_config);
     children.push(config::clients(&owner, &listeners));
     children.extend(network::children(&owner, cluster, &listeners));
-    children.push(storage::disruption_budget(&owner, facts.steady));
+    children.push(storage::disruption_budget(&owner, seating.pods(), facts.steady));
     for (pool, seat) in seating.seats(cluster) {
         children.push(storage::claim(&owner, cluster, pool, seat));
         let recipe =
@@ -184,6 +184,11 @@ impl Seating {
         let volume = pool.storage.volumes.first().map_or("data", |volume| volume.name.as_str());
         let claim = names::claim(volume, &pod);
         self.brokers.insert(id, Seat { id, pool: pool.name.clone(), pod, claim, leaves });
+    }
+
+    /// How many brokers may have a Pod: also those that are to go.
+    fn pods(&self) -> usize {
+        self.brokers.len() + self.kept.len() + self.dismissed.len()
     }
 
     fn seats<'a>(&'a self, cluster: &'a Cluster) -> impl Iterator<Item = (&'a Pool, &'a Seat)> {

@@ -37,10 +37,12 @@ pub(super) fn claim(owner: &Owner, cluster: &Cluster, pool: &Pool, seat: &Seat) 
     }
 }
 
-/// One broker at a time while every replica is in sync, none while some are not. One that serves nothing may always go.
-pub(super) fn disruption_budget(owner: &Owner, steady: bool) -> Child {
+/// One of `brokers` at a time while every replica is in sync, none while some are not. One that serves nothing may always
+/// go. As a number of those that must stay: Kubernetes counts for itself how many there are only where the owner of Pods
+/// has the subresource `scale`, and allows no eviction at all where it cannot count.
+pub(super) fn disruption_budget(owner: &Owner, brokers: usize, steady: bool) -> Child {
     let spec = json!({
-        "maxUnavailable": i32::from(steady),
+        "minAvailable": brokers.saturating_sub(usize::from(steady)),
         "selector": {"matchLabels": owner.selector()},
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
     });

@@ -63,6 +63,19 @@ fn a_disk_has_an_owner_only_if_it_goes_with_its_cluster() {
     assert!(all.iter().all(|child| child.manifest.label(instance).is_none()), "GitOps tools prune by it");
 }
 
+#[test]
+fn a_drain_may_take_one_broker_and_none_while_a_replica_is_out_of_sync() {
+    let stay = |present: &[i32], held: Option<&[(i32, u64)]>, steady: bool| {
+        let facts = Facts { steady, ..facts(present, 9, held) };
+        let children = children(&three(""), &facts);
+        find(&children, Kind::PodDisruptionBudget, "c-brokers").manifest["spec"]["minAvailable"].clone()
+    };
+    assert_eq!(stay(&[0, 1, 2], None, true), 2);
+    assert_eq!(stay(&[0, 1, 2], None, false), 3);
+    assert_eq!(stay(&[0], None, true), 2, "those that are to come count");
+    assert_eq!(stay(&[0, 1, 2, 3], Some(&[]), true), 3, "and those that are to go");
+}
+
 fn ids(cluster: &Cluster, facts: &Facts) -> (Vec<i32>, Vec<i32>, Vec<i32>) {
     let desired = desired(cluster, facts, &settings()).unwrap();
     let leaving = desired.brokers.values().filter(|seat| seat.leaves).map(|seat| seat.id).collect();

@@ -164,10 +164,14 @@ fn stop_one(plan: &mut Plan, desired: &Desired, observed: &Observed, settled: bo
             plan.delete(Kind::Pod, pod, next.pod, Why::Outdated);
         }
         Some(_) => {
+            // A roll is not over because it waits: who looks at `Reconciling` must not take it for done.
+            plan.operation = operation(format!("waits until broker {id} may be stopped; then {list}"));
             let message = format!("{list}: broker {id} must not be stopped now; it is asked again");
             plan.pending = Some(Refusal::new(Reason::StopRefused, message));
         }
         None => {
+            plan.operation =
+                operation(format!("waits until somebody confirms that broker {id} may be stopped; then {list}"));
             let message = format!("{list}: nobody confirms that broker {id} may be stopped; it is not restarted");
             plan.pending = Some(Refusal::new(Reason::StopUnconfirmed, message));
         }

@@ -78,6 +78,18 @@ fn a_roll_is_reconciling_and_never_degraded() {
 }
 
 #[test]
+fn a_roll_that_waits_until_a_broker_may_stop_is_not_over() {
+    let mut observed = settled(&three(""));
+    observed.can_stop.insert(1, crate::cluster::observed::CanStop::No);
+    let cluster = three(", config: {num.partitions: 6}");
+    let first = planned(&cluster, &observed);
+    perform(&mut observed, &first);
+    let lines = shown(&seen(&cluster, &observed, Vec::new(), NOW));
+    assert!(lines[1].starts_with("Reconciling=True Rolling"), "{lines:?}");
+    assert!(lines[3].starts_with("UpdatePending=True StopRefused"), "{lines:?}");
+}
+
+#[test]
 fn what_is_refused_is_stalled_with_the_way_out() {
     let status = seen(&three(", config: {num.partitons: 6}"), &Observed::default(), Vec::new(), NOW);
     insta::assert_snapshot!("refused_spec", shown(&status).join("\n"));

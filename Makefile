@@ -40,6 +40,7 @@ unit-scripts:
 	python3 -m unittest discover -q -s e2e/conformance/runner
 	python3 -m unittest discover -q -s e2e/faults/runner
 	python3 -m unittest discover -q -s e2e/cluster/runner
+	python3 -m unittest discover -q -s e2e/tests/runner
 	python3 -m unittest discover -q -s deploy/image
 
 tidy: ## only the rules of the house: layers, sizes, headers, dead files, banned words
@@ -112,6 +113,10 @@ cluster-down: ## ends what `make cluster-up` started
 
 cluster: ## what that Kubernetes promises, shown on one that is made for it
 	@e2e/cluster/test.sh
+
+.PHONY: e2e
+e2e: build ## Ottla on that Kubernetes: README word for word, then Pods killed, nodes drained and without power, rolls, under load
+	@e2e/tests/run.sh
 
 # --- heavy suites, whole; each writes docs/results/<suite>.md ------------------------------------------------------
 

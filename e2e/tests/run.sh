@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Ottla on a real Kubernetes of four nodes, which is made for it and removed: install, produce, kill, drain, roll, delete.
+# PROVIDER=local|kind as for e2e/cluster/up.sh; BIN is the folder of the binaries (default: bin). What cannot be shown on this
+# machine is skipped, by name.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+"$here/../setup/need" librdkafka
+exec python3 "$here/runner" "$@"

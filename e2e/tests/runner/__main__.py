@@ -1,0 +1,252 @@
+"""What Ottla promises on Kubernetes, shown one after another on real nodes.
+
+Owns the cluster named `e2e`; how cases are played and told is stage.py's. A producer of another make keeps a ledger as a Pod
+while brokers are killed, drained and restarted. It speaks only Kubernetes and, through clients in Pods, Kafka.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "e2e/cluster/runner"))
+import ledger  # noqa: E402
+import readme  # noqa: E402
+from stage import PATIENCE, TOOLS, Stage, expect, perform, until  # noqa: E402
+
+HEADING = "## On Kubernetes"
+CLUSTER, TOPIC, PARTITIONS, PER_SECOND = "events", "ledger", 6, 200
+EXAMPLE = ROOT / "deploy/examples/three-zones.yaml"
+QUICKSTART = ROOT / "deploy/examples/quickstart.yaml"
+# How many acknowledgements show that a producer goes on.
+MANY = 200
+
+
+def is_ready(pod):
+    conditions = pod["status"].get("conditions", [])
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+class Suite(Stage):
+    def __init__(self):
+        super().__init__("e2e")
+        self.folder = tempfile.TemporaryDirectory()
+        self.said = pathlib.Path(self.folder.name) / "ledger"
+        self.following = None
+        self.read = {}
+
+    # --- the cases, in order ------------------------------------------------------------------------------------------
+
+    def nodes_come_up(self):
+        self.tool("up.sh")
+
+    def readme_is_right_word_for_word(self):
+        steps = readme.block(ROOT / "README.md", HEADING)
+        done = subprocess.run(["bash", "-c", readme.script(steps)], cwd=ROOT, env=self.environment, capture_output=True, text=True,
+                              timeout=4 * PATIENCE)
+        printed = readme.printed(done.stdout)
+        expect(done.returncode == 0, f"{steps[max(printed, default=0)][0]}: {done.stderr.strip()[-1000:]}")
+        for number, (command, wanted) in enumerate(steps):
+            expect(not wanted or printed[number] == wanted, f"{command} prints {printed[number]}, README says {wanted}")
+
+    def brokers_stand_in_three_zones_and_know_it(self):
+        zones = {node["metadata"]["name"]: node["metadata"]["labels"]["topology.kubernetes.io/zone"] for node in self.items("nodes")}
+        stand = {pod["spec"]["nodeName"]: zones[pod["spec"]["nodeName"]] for pod in self.brokers()}
+        expect(sorted(stand.values()) == ["a", "b", "c"], f"the brokers stand in {stand}")
+        told = json.loads(self.ottla("cluster", "describe", "-o", "json"))
+        expect(sorted(broker["rack"] for broker in told["brokers"]) == ["a", "b", "c"], f"they say {told}")
+
+    def a_producer_begins_its_ledger(self):
+        self.ottla("topic", "create", TOPIC, "--partitions", PARTITIONS, "--replicas", 3)
+        program, archive = f"{self.folder.name}/program", f"{self.folder.name}/ledger.tar"
+        subprocess.run(["cc", "-O2", "-Wall", "-o", program, ROOT / "e2e/tests/ledger.c", "-lrdkafka"], check=True)
+        with open(archive, "wb") as out:
+            subprocess.run([ROOT / "deploy/image/build", "--name", "localhost/ottla/ledger:dev", program], stdout=out, check=True)
+        self.tool("load", archive)
+        settings = {"nodeSelector": {"topology.kubernetes.io/zone": "a"}, "securityContext": {"runAsNonRoot": True}}
+        self.kubectl("run", "ledger", "--image=localhost/ottla/ledger:dev", "--restart=Never",
+                     f"--overrides={json.dumps({'spec': settings})}", "--", f"{CLUSTER}-bootstrap:9092", TOPIC, PER_SECOND)
+        self.kubectl("wait", "--for=condition=Ready", "pod/ledger", f"--timeout={PATIENCE}s")
+        with open(self.said, "wb") as out:
+            self.following = subprocess.Popen([TOOLS / "kubectl", "logs", "--follow", "ledger"], env=self.environment, stdout=out,
+                                              stderr=subprocess.DEVNULL)
+        self.goes_on()
+
+    def a_killed_pod_is_made_again(self):
+        pod, before = f"{CLUSTER}-main-0", self.uids()
+        self.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+        until(f"another {pod} serves", lambda: self.uids().get(pod, before[pod]) != before[pod] and self.serving() == 3)
+        self.goes_on()
+        self.whole()
+
+    def a_drain_takes_one_broker_and_ends(self):
+        first, second = (pod["spec"]["nodeName"] for pod in self.elsewhere())
+        words = ["--ignore-daemonsets", "--delete-emptydir-data"]
+        try:
+            self.kubectl("drain", first, *words, f"--timeout={PATIENCE}s")
+            self.goes_on()
+            refused = self.kubectl("drain", second, *words, "--timeout=10s", check=False)
+            expect(refused.returncode != 0 and "disruption budget" in refused.stderr,
+                   f"a second broker may go while one is away: {refused.stdout} {refused.stderr}")
+            expect(self.serving() == 2, f"{self.serving()} brokers serve")
+        finally:
+            self.kubectl("uncordon", first, second)
+        self.whole()
+
+    def a_zone_without_power_stops_nobody(self):
+        node = self.elsewhere()[0]["spec"]["nodeName"]
+        self.tool("node", "kill", node)
+        try:
+            until("the Cluster says that replicas are missing", lambda: self.conditions()["DataSafe"]["status"] == "False")
+            self.goes_on()
+            until("the broker is not Ready", lambda: self.serving() == 2)
+        finally:
+            self.tool("node", "start", node)
+        self.whole(2 * PATIENCE)
+
+    def a_changed_config_restarts_one_broker_at_a_time(self):
+        self.roll(4)
+
+    def a_roll_goes_on_when_its_operator_is_killed(self):
+        def holder():
+            lease = self.kubectl("-n", "ottla-system", "get", "lease", "ottla-operator", "-o", "jsonpath={.spec.holderIdentity}").stdout
+            return lease.rsplit("_", 1)[0]
+
+        def kill():
+            acts = holder()
+            self.kubectl("-n", "ottla-system", "delete", "pod", acts, "--grace-period=0", "--force")
+            until("another operator acts", lambda: holder() not in ("", acts))
+        self.roll(5, kill)
+
+    def nothing_acknowledged_is_lost(self):
+        self.kubectl("delete", "pod", "ledger", "--grace-period=70", f"--timeout={PATIENCE}s")
+        self.following.wait(PATIENCE)
+        self.read = self.records()
+        account = ledger.Ledger(self.said.read_text().splitlines())
+        expect(len(account.acked) > 10 * MANY, f"only {len(account.acked)} records were acknowledged")
+        wrong = ledger.verdict(account, self.read)
+        expect(not wrong, "; ".join(wrong))
+        print(f"       {len(account.acked)} records were acknowledged, {len(self.read)} read", flush=True)
+
+    def deleted_and_declared_again_the_records_are_there(self):
+        expect(self.read, "nothing was read before")
+        identity = self.declared()["status"]["clusterId"]
+        self.kubectl("delete", "clusters.ottla.dev", CLUSTER, f"--timeout={PATIENCE}s")
+        until("every broker is gone", lambda: not self.brokers(), 2 * PATIENCE)
+        left = [len(self.items(kind_of, "-l", f"ottla.dev/cluster={CLUSTER}")) for kind_of in ("pvc", "services", "configmaps", "pdb")]
+        expect(left == [3, 0, 0, 0], f"claims, Services, ConfigMaps and budgets that are left: {left}")
+        self.kubectl("apply", "-f", EXAMPLE)
+        self.whole()
+        expect(self.declared()["status"]["clusterId"] == identity, "it is another cluster")
+        expect(self.records() == self.read, "it has other records")
+
+    def a_broker_alone_can_be_restarted(self):
+        self.kubectl("apply", "-f", QUICKSTART)
+        self.whole(name="quickstart")
+        before = self.uids("quickstart")
+        self.change("quickstart", {"config": {"num.io.threads": 4}})
+        until("it runs what is declared", lambda: self.settled("quickstart") and self.uids("quickstart") != before)
+        self.whole(name="quickstart")
+
+    def volumes_go_with_the_cluster_only_if_that_is_declared(self):
+        self.change("quickstart", {"volumes": {"onDelete": "Delete"}})
+        until("its volume has an owner", lambda: all(claim["metadata"].get("ownerReferences") for claim in self.claims("quickstart")))
+        self.kubectl("delete", "clusters.ottla.dev", "quickstart", f"--timeout={PATIENCE}s")
+        until("its volume is gone", lambda: not self.claims("quickstart"))
+        kinds = "pods,metadatashards.ottla.dev,leases"
+        until("and what belonged to it", lambda: not self.items(kinds, "-l", "ottla.dev/cluster=quickstart"))
+        expect(len(self.claims(CLUSTER)) == 3, "the other cluster's volumes are gone as well")
+
+    # --- what the cases use -------------------------------------------------------------------------------------------
+
+    def ottla(self, *words):
+        """Our own command, in a broker's Pod."""
+        return self.kubectl("exec", f"{CLUSTER}-main-0", "--", "ottla", *words).stdout
+
+    def records(self):
+        return ledger.records(self.ottla("consume", TOPIC, "-o", "json").splitlines())
+
+    def brokers(self, name=CLUSTER):
+        return self.items("pods", "-l", f"ottla.dev/cluster={name}")
+
+    def elsewhere(self):
+        """Brokers on other nodes than the producer's."""
+        node = self.items("pods", "--field-selector=metadata.name=ledger")[0]["spec"]["nodeName"]
+        return [pod for pod in self.brokers() if pod["spec"]["nodeName"] != node]
+
+    def claims(self, name):
+        return self.items("pvc", "-l", f"ottla.dev/cluster={name}")
+
+    def uids(self, name=CLUSTER):
+        return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.brokers(name)}
+
+    def serving(self, name=CLUSTER):
+        return sum(is_ready(pod) and "deletionTimestamp" not in pod["metadata"] for pod in self.brokers(name))
+
+    def declared(self, name=CLUSTER):
+        return self.items("clusters.ottla.dev", f"--field-selector=metadata.name={name}")[0]
+
+    def conditions(self, name=CLUSTER):
+        """By their kind; only those that are about what is declared now."""
+        cluster = self.declared(name)
+        now = cluster["metadata"]["generation"]
+        return {one["type"]: one for one in cluster["status"]["conditions"] if one["observedGeneration"] == now}
+
+    def settled(self, name=CLUSTER):
+        states = {kind_of: one["status"] for kind_of, one in self.conditions(name).items()}
+        return states["Ready"] == "True" and states["Reconciling"] == states["Stalled"] == "False"
+
+    def whole(self, seconds=PATIENCE, name=CLUSTER):
+        """Until every broker serves, every replica is in sync, and a drain may take one."""
+        def is_whole():
+            budget = self.items("pdb", f"--field-selector=metadata.name={name}-brokers")[0]
+            return self.settled(name) and self.conditions(name)["DataSafe"]["status"] == "True" and budget["status"]["disruptionsAllowed"] == 1
+        until(f"{name} is whole", is_whole, seconds)
+
+    def change(self, name, spec):
+        self.kubectl("patch", "clusters.ottla.dev", name, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+    def acks(self):
+        return self.said.read_bytes().count(b"acked ")
+
+    def goes_on(self):
+        before = self.acks()
+        until("the producer goes on", lambda: self.acks() > before + MANY)
+
+    def roll(self, threads, amid=lambda: None):
+        """Changes what brokers have to be restarted for; `amid` happens after the first one was."""
+        before, wrong = self.uids(), []
+        self.change(CLUSTER, {"config": {"num.io.threads": threads}})
+        until("a broker is restarted", lambda: self.uids() != before)
+        amid()
+
+        def over():
+            pods, conditions = self.brokers(), self.conditions()
+            serving = sum(is_ready(pod) and "deletionTimestamp" not in pod["metadata"] for pod in pods)
+            if serving < 2:
+                wrong.append(f"only {serving} brokers served")
+            if conditions["Ready"]["status"] != "True":
+                wrong.append(f"the Cluster was not Ready: {conditions['Ready']['message']}")
+            return conditions["Reconciling"]["status"] == "False"
+        until("the roll is over", over, 2 * PATIENCE)
+        after = self.uids()
+        expect(len(after) == 3 and not set(after.values()) & set(before.values()), f"it is over, and Pods are {after} of {before}")
+        expect(not wrong, "; ".join(sorted(set(wrong))))
+        self.goes_on()
+        self.whole()
+
+
+CASES = [
+    Suite.nodes_come_up, Suite.readme_is_right_word_for_word, Suite.brokers_stand_in_three_zones_and_know_it,
+    Suite.a_producer_begins_its_ledger, Suite.a_killed_pod_is_made_again, Suite.a_drain_takes_one_broker_and_ends,
+    Suite.a_zone_without_power_stops_nobody, Suite.a_changed_config_restarts_one_broker_at_a_time,
+    Suite.a_roll_goes_on_when_its_operator_is_killed, Suite.nothing_acknowledged_is_lost,
+    Suite.deleted_and_declared_again_the_records_are_there, Suite.a_broker_alone_can_be_restarted,
+    Suite.volumes_go_with_the_cluster_only_if_that_is_declared,
+]
+
+
+if __name__ == "__main__":
+    perform(Suite, CASES)

@@ -23,7 +23,7 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{Args, LogFormat};
 use crate::cluster::apply::Hands;
 use crate::cluster::desired::Settings;
-use crate::cluster::reconcile::{Context, on_error, reconcile};
+use crate::cluster::reconcile::{Context, gone, on_error, reconcile};
 use crate::cluster::watch::{Scope, news};
 use crate::election::{Election, LEASE_OF, Pulse};
 use crate::http::{Shown, serve};
@@ -174,12 +174,11 @@ async fn control(scope: Scope, context: Arc<Context>, concurrency: u16, stop: Ca
     let how = RunConfig::default().concurrency(concurrency);
     let turns = applier(turn, on_error, Arc::clone(&context), store, queue, how);
     turns
-        .for_each(|done| {
+        .for_each_concurrent(usize::from(concurrency), |done| async {
             // What a turn came to, it has told itself.
-            if let Err(Error::ObjectNotFound(gone)) = done {
-                context.backoff.lock().forget(&(gone.namespace.unwrap_or_default(), gone.name));
+            if let Err(Error::ObjectNotFound(absent)) = done {
+                gone(absent.namespace.unwrap_or_default(), absent.name, &context).await;
             }
-            std::future::ready(())
         })
         .await;
 }

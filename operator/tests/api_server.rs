@@ -183,6 +183,27 @@ async fn a_cluster_whose_disks_go_with_it_takes_its_metadata_along() {
     operator.stop().await;
 }
 
+/// As when a namespace is deleted: everything at once, and what is gone cannot be asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_nobody_has_a_disk_of_may_be_deleted() {
+    let _alone = EVERYWHERE.read().await;
+    let stage = Stage::new().await;
+    let operator = stage.operator().await;
+    stage.declare("c", json!({"pools": pools(1)})).await.unwrap();
+    stage.pods("c", &["c-a-0"]).await;
+    stage.clusters().delete("c", &DeleteParams::default()).await.unwrap();
+    stage.objects(Kind::Pod).delete("c-a-0", &DeleteParams::default().grace_period(0)).await.unwrap();
+    stage.shards().delete_collection(&DeleteParams::default(), &Default::default()).await.unwrap();
+    turns(&stage, &operator, 2).await;
+    assert_eq!(stage.shards().list(&Default::default()).await.unwrap().items.len(), 17, "there is a disk");
+    stage.objects(Kind::PersistentVolumeClaim).delete("data-c-a-0", &DeleteParams::default()).await.unwrap();
+    // As Kubernetes does once no Pod uses it.
+    stage.edit(Kind::PersistentVolumeClaim, "data-c-a-0", json!({"metadata": {"finalizers": null}})).await;
+    let gone = || async { stage.shards().list(&Default::default()).await.unwrap().items.is_empty().then_some(()) };
+    until("the metadata is gone as well", gone).await;
+    operator.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn disks_may_be_kept_at_the_last_moment() {
     let _alone = EVERYWHERE.read().await;

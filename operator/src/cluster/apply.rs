@@ -163,6 +163,8 @@ fn reason(step: &Step, status: &Status) -> Option<(Reason, &'static str)> {
             let way_out = "; use a StorageClass with allowVolumeExpansion, or declare the size as it was";
             Some((Reason::VolumeImmutable, way_out))
         }
+        // Its Cluster goes with the namespace; nobody has to do anything.
+        403 if status.message.contains("because it is being terminated") => None,
         403 => Some((Reason::Forbidden, "; give the operator's account this permission")),
         400 | 422 => Some((Reason::ChildRefused, "")),
         _ => None,

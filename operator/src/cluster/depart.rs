@@ -1,7 +1,8 @@
-//! The end of a Cluster that was kept by its finalizer: its brokers, then its metadata, then the Cluster itself.
+//! The end of a Cluster that was kept by its finalizer: its brokers, then its metadata, then the Cluster itself. And the end
+//! of metadata whose Cluster and volumes are gone.
 //!
 //! Owns the order, and that a volume stays if `spec` says so at the last moment. Whatever has an owner Kubernetes removes.
-//! Must never hold a Cluster back that keeps its volumes.
+//! Must never hold a Cluster back that keeps its volumes, nor let metadata go that belongs to a volume.
 
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
@@ -76,21 +77,59 @@ async fn release_volumes(hands: &Hands, owner: &Owner, observed: &Observed) -> R
     Ok(())
 }
 
+/// Lets documents go whose deletion somebody has asked for, of a Cluster that is gone with its Pods and volumes: nobody else
+/// would, and a namespace that is deleted would never end. With a volume left they are still the cluster's metadata.
+pub(super) async fn release_documents(hands: &Hands, owner: &Owner) -> Result<(), Error> {
+    let clusters: Api<Cluster> = Api::namespaced(hands.client.clone(), &owner.namespace);
+    // A Cluster that no watch has told of may be there.
+    if clusters.get_opt(&owner.name).await?.is_some() {
+        return Ok(());
+    }
+    let mut going = documents(hands, owner).await?;
+    going.retain(|document| document.meta().deletion_timestamp.is_some());
+    if going.is_empty() {
+        return Ok(());
+    }
+    let observed = look(&hands.client, owner).await?;
+    if [Kind::Pod, Kind::PersistentVolumeClaim].into_iter().any(|kind| observed.of(kind).next().is_some()) {
+        return Ok(());
+    }
+    for document in &going {
+        release(hands, owner, document).await?;
+    }
+    tracing::info!(
+        namespace = owner.namespace,
+        cluster = owner.name,
+        "the metadata of a Cluster without volumes is gone"
+    );
+    Ok(())
+}
+
 /// Brokers are gone, and so are their records: nobody needs the documents any more.
 async fn delete_metadata(hands: &Hands, owner: &Owner) -> Result<(), Error> {
-    let documents: Api<MetadataShard> = Api::namespaced(hands.client.clone(), &owner.namespace);
-    let selector = ListParams::default().labels(&format!("{CLUSTER_LABEL}={}", owner.name));
-    for document in documents.list(&selector).await?.items {
-        let name = document.name_any();
-        let kept: Vec<&String> = document.finalizers().iter().filter(|one| *one != DOCUMENT_FINALIZER).collect();
-        let patch = json!({"metadata": {"resourceVersion": document.meta().resource_version, "finalizers": kept}});
-        hands.metrics.wrote("MetadataShard", "delete");
-        let how = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        documents.patch(&name, &how, &Patch::Merge(patch)).await?;
-        match documents.delete(&name, &DeleteParams::default()).await {
+    let api: Api<MetadataShard> = Api::namespaced(hands.client.clone(), &owner.namespace);
+    for document in documents(hands, owner).await? {
+        release(hands, owner, &document).await?;
+        match api.delete(&document.name_any(), &DeleteParams::default()).await {
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             answer => drop(answer?),
         }
     }
     Ok(())
+}
+
+async fn documents(hands: &Hands, owner: &Owner) -> kube::Result<Vec<MetadataShard>> {
+    let api: Api<MetadataShard> = Api::namespaced(hands.client.clone(), &owner.namespace);
+    let selector = ListParams::default().labels(&format!("{CLUSTER_LABEL}={}", owner.name));
+    Ok(api.list(&selector).await?.items)
+}
+
+/// Takes our finalizer off a document, if it still is as it was read.
+async fn release(hands: &Hands, owner: &Owner, document: &MetadataShard) -> kube::Result<()> {
+    let api: Api<MetadataShard> = Api::namespaced(hands.client.clone(), &owner.namespace);
+    let kept: Vec<&String> = document.finalizers().iter().filter(|one| *one != DOCUMENT_FINALIZER).collect();
+    let patch = json!({"metadata": {"resourceVersion": document.meta().resource_version, "finalizers": kept}});
+    hands.metrics.wrote("MetadataShard", "delete");
+    let how = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch(&document.name_any(), &how, &Patch::Merge(patch)).await.map(drop)
 }

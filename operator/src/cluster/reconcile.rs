@@ -121,6 +121,21 @@ pub fn on_error(cluster: Arc<Cluster>, error: &Error, context: Arc<Context>) -> 
     Action::requeue(delay)
 }
 
+/// One turn for a Cluster that there is news of and that is not there.
+pub async fn gone(namespace: String, name: String, context: &Context) {
+    context.backoff.lock().forget(&(namespace.clone(), name.clone()));
+    let _room = context.room.acquire().await;
+    let began = tokio::time::Instant::now();
+    let owner = Owner { name, namespace, uid: String::new() };
+    let turn = tokio::time::timeout(DEADLINE, depart::release_documents(&context.hands, &owner));
+    let done = turn.await.unwrap_or(Err(Error::Late));
+    context.hands.metrics.reconciled("cluster", if done.is_ok() { "ok" } else { "error" }, began.elapsed());
+    // News of what is left comes again, if only with the next look of the watches.
+    if let Err(error) = done {
+        tracing::warn!(owner.namespace, cluster = owner.name, %error, "look after a Cluster that is gone");
+    }
+}
+
 fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("without words").to_owned()

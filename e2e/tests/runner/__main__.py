@@ -9,6 +9,8 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
+from datetime import UTC, datetime
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "e2e/cluster/runner"))
@@ -58,6 +60,11 @@ class Suite(Stage):
         told = json.loads(self.ottla("cluster", "describe", "-o", "json"))
         expect(sorted(broker["rack"] for broker in told["brokers"]) == ["a", "b", "c"], f"they say {told}")
 
+    def brokers_are_what_restricted_namespaces_allow(self):
+        level = "pod-security.kubernetes.io/enforce=restricted"
+        done = self.kubectl("label", "--dry-run=server", "namespace", "default", level)
+        expect(CLUSTER not in done.stderr, f"they are not: {done.stderr}")
+
     def a_producer_begins_its_ledger(self):
         self.ottla("topic", "create", TOPIC, "--partitions", PARTITIONS, "--replicas", 3)
         program, archive = f"{self.folder.name}/program", f"{self.folder.name}/ledger.tar"
@@ -69,9 +76,7 @@ class Suite(Stage):
         self.kubectl("run", "ledger", "--image=localhost/ottla/ledger:dev", "--restart=Never",
                      f"--overrides={json.dumps({'spec': settings})}", "--", f"{CLUSTER}-bootstrap:9092", TOPIC, PER_SECOND)
         self.kubectl("wait", "--for=condition=Ready", "pod/ledger", f"--timeout={PATIENCE}s")
-        with open(self.said, "wb") as out:
-            self.following = subprocess.Popen([TOOLS / "kubectl", "logs", "--follow", "ledger"], env=self.environment, stdout=out,
-                                              stderr=subprocess.DEVNULL)
+        self.follow()
         self.goes_on()
 
     def a_killed_pod_is_made_again(self):
@@ -105,6 +110,20 @@ class Suite(Stage):
         finally:
             self.tool("node", "start", node)
         self.whole(2 * PATIENCE)
+
+    def records_go_on_without_the_api_server(self):
+        began = datetime.now(UTC)
+        self.tool("node", "stop-api")
+        try:
+            expect(self.kubectl("get", "nodes", "--request-timeout=3s", check=False).returncode != 0, "the API server still answers")
+        finally:
+            self.tool("node", "start-api")
+        until("every node is Ready", lambda: all(self.condition(node.name) == "True" for node in self.cluster.nodes))
+        ended = datetime.now(UTC)
+        self.follow()
+        self.whole()
+        silence = self.silence(began, ended)
+        expect(silence < 5, f"for {silence:.1f} s of {(ended - began).total_seconds():.1f} s nothing was acknowledged")
 
     def a_changed_config_restarts_one_broker_at_a_time(self):
         self.roll(4)
@@ -142,8 +161,38 @@ class Suite(Stage):
         expect(self.declared()["status"]["clusterId"] == identity, "it is another cluster")
         expect(self.records() == self.read, "it has other records")
 
-    def a_broker_alone_can_be_restarted(self):
+    def a_volume_grows_under_its_broker(self):
+        before = self.uids()
+        pools = self.declared()["spec"]["pools"]
+        pools[0]["storage"]["volumes"][0]["size"] = "11Gi"
+        self.change(CLUSTER, {"pools": pools})
+        until("every volume has grown", lambda: {claim["status"]["capacity"]["storage"] for claim in self.claims(CLUSTER)} == {"11Gi"})
+        self.whole()
+        expect(self.uids() == before, "brokers were restarted")
+
+    def an_image_that_is_not_there_halts_a_roll(self):
+        before = self.uids()
+        self.change(CLUSTER, {"version": "missing"})
+        until("the Cluster says so", lambda: self.conditions()["Stalled"]["reason"] == "ImageUnavailable")
+        said = self.conditions()["Stalled"]["message"]
+        expect("localhost/ottla/broker:missing" in said and "spec.version" in said, f"it says {said!r}")
+        expect(self.serving() == 2, f"{self.serving()} brokers serve")
+        self.change(CLUSTER, {"version": "dev"})
+        self.whole()
+        expect(len(set(self.uids().values()) - set(before.values())) == 1, "more than one broker was restarted")
+        expect(self.records() == self.read, "it has other records")
+
+    def the_first_record_is_acknowledged_soon(self):
+        """Within 15 s of `kubectl apply`, with images loaded."""
+        began = time.monotonic()
         self.kubectl("apply", "-f", QUICKSTART)
+        produce = ("exec", "-i", "quickstart-main-0", "--", "ottla", "produce", "first")
+        until("a record is acknowledged", lambda: self.kubectl(*produce, input="first\n"))
+        took = time.monotonic() - began
+        print(f"       {took:.1f} s from kubectl apply to the first acknowledged record", flush=True)
+        expect(took < 15, f"it took {took:.1f} s")
+
+    def a_broker_alone_can_be_restarted(self):
         self.whole(name="quickstart")
         before = self.uids("quickstart")
         self.change("quickstart", {"config": {"num.io.threads": 4}})
@@ -158,6 +207,12 @@ class Suite(Stage):
         kinds = "pods,metadatashards.ottla.dev,leases"
         until("and what belonged to it", lambda: not self.items(kinds, "-l", "ottla.dev/cluster=quickstart"))
         expect(len(self.claims(CLUSTER)) == 3, "the other cluster's volumes are gone as well")
+
+    def a_namespace_goes_with_all_that_is_in_it(self):
+        self.kubectl("create", "namespace", "short")
+        self.kubectl("apply", "-n", "short", "-f", QUICKSTART)
+        self.kubectl("wait", "-n", "short", "--for=condition=Ready", "clusters.ottla.dev/quickstart", f"--timeout={PATIENCE}s")
+        self.kubectl("delete", "namespace", "short", f"--timeout={PATIENCE}s")
 
     # --- what the cases use -------------------------------------------------------------------------------------------
 
@@ -208,6 +263,23 @@ class Suite(Stage):
     def change(self, name, spec):
         self.kubectl("patch", "clusters.ottla.dev", name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
+    def follow(self):
+        """Has everything that the producer says written down, from its beginning on. Who followed may have missed something."""
+        if self.following is not None:
+            self.following.kill()
+            self.following.wait()
+        with open(self.said, "wb") as out:
+            self.following = subprocess.Popen([TOOLS / "kubectl", "logs", "--follow", "ledger"], env=self.environment, stdout=out,
+                                              stderr=subprocess.DEVNULL)
+
+    def silence(self, began, ended):
+        """The longest time between two acknowledgements, in seconds, as the producer's node has noted them."""
+        lines = self.kubectl("logs", "ledger", "--timestamps", f"--since-time={began:%Y-%m-%dT%H:%M:%SZ}").stdout.splitlines()
+        # Nanoseconds are more than Python reads.
+        times = [datetime.fromisoformat(line.split()[0][:26].rstrip("Z") + "+00:00") for line in lines if " acked " in line]
+        times = [began, *(time for time in times if began < time < ended), ended]
+        return max((later - earlier).total_seconds() for earlier, later in zip(times, times[1:]))
+
     def acks(self):
         return self.said.read_bytes().count(b"acked ")
 
@@ -240,11 +312,13 @@ class Suite(Stage):
 
 CASES = [
     Suite.nodes_come_up, Suite.readme_is_right_word_for_word, Suite.brokers_stand_in_three_zones_and_know_it,
-    Suite.a_producer_begins_its_ledger, Suite.a_killed_pod_is_made_again, Suite.a_drain_takes_one_broker_and_ends,
-    Suite.a_zone_without_power_stops_nobody, Suite.a_changed_config_restarts_one_broker_at_a_time,
+    Suite.brokers_are_what_restricted_namespaces_allow, Suite.a_producer_begins_its_ledger, Suite.a_killed_pod_is_made_again,
+    Suite.a_drain_takes_one_broker_and_ends, Suite.a_zone_without_power_stops_nobody,
+    Suite.records_go_on_without_the_api_server, Suite.a_changed_config_restarts_one_broker_at_a_time,
     Suite.a_roll_goes_on_when_its_operator_is_killed, Suite.nothing_acknowledged_is_lost,
-    Suite.deleted_and_declared_again_the_records_are_there, Suite.a_broker_alone_can_be_restarted,
-    Suite.volumes_go_with_the_cluster_only_if_that_is_declared,
+    Suite.deleted_and_declared_again_the_records_are_there, Suite.a_volume_grows_under_its_broker,
+    Suite.an_image_that_is_not_there_halts_a_roll, Suite.the_first_record_is_acknowledged_soon, Suite.a_broker_alone_can_be_restarted,
+    Suite.volumes_go_with_the_cluster_only_if_that_is_declared, Suite.a_namespace_goes_with_all_that_is_in_it,
 ]
 
 

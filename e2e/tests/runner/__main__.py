@@ -182,6 +182,17 @@ class Suite(Stage):
         expect(len(set(self.uids().values()) - set(before.values())) == 1, "more than one broker was restarted")
         expect(self.records() == self.read, "it has other records")
 
+    def a_broker_joins_and_leaves_again(self):
+        """Which moves nothing by itself: a broker that holds nothing may leave."""
+        pools = self.declared()["spec"]["pools"]
+        self.change(CLUSTER, {"pools": [pools[0] | {"replicas": 4}]})
+        self.whole()
+        expect(f"{CLUSTER}-main-3" in self.uids(), f"the brokers are {sorted(self.uids())}")
+        self.change(CLUSTER, {"pools": pools})
+        until("it has left with its volume", lambda: len(self.uids()) == len(self.claims(CLUSTER)) == 3)
+        expect(f"{CLUSTER}-main-3" not in self.uids(), f"the brokers are {sorted(self.uids())}")
+        until("the Cluster asks to forget it", lambda: self.conditions()["Stalled"]["reason"] == "BrokerRegistered")
+
     def the_first_record_is_acknowledged_soon(self):
         """Within 15 s of `kubectl apply`, with images loaded."""
         began = time.monotonic()
@@ -317,7 +328,8 @@ CASES = [
     Suite.records_go_on_without_the_api_server, Suite.a_changed_config_restarts_one_broker_at_a_time,
     Suite.a_roll_goes_on_when_its_operator_is_killed, Suite.nothing_acknowledged_is_lost,
     Suite.deleted_and_declared_again_the_records_are_there, Suite.a_volume_grows_under_its_broker,
-    Suite.an_image_that_is_not_there_halts_a_roll, Suite.the_first_record_is_acknowledged_soon, Suite.a_broker_alone_can_be_restarted,
+    Suite.an_image_that_is_not_there_halts_a_roll, Suite.a_broker_joins_and_leaves_again,
+    Suite.the_first_record_is_acknowledged_soon, Suite.a_broker_alone_can_be_restarted,
     Suite.volumes_go_with_the_cluster_only_if_that_is_declared, Suite.a_namespace_goes_with_all_that_is_in_it,
 ]
 

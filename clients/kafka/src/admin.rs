@@ -7,6 +7,7 @@ mod cluster;
 mod configs;
 mod groups;
 mod offsets;
+mod reassignments;
 mod records;
 mod topics;
 
@@ -15,6 +16,7 @@ pub use configs::{ConfigChange, ConfigEntry, ConfigSource, Operation, Resource};
 pub(crate) use groups::Member;
 pub use groups::{CommittedOffset, GroupDescription, GroupListing, GroupMember};
 pub use offsets::{FoundOffset, OffsetSpec};
+pub use reassignments::Reassignment;
 pub use topics::{CreatedTopic, NewTopic, PartitionDescription, TopicDescription};
 
 use ottla_core::types::BrokerId;

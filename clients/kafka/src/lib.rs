@@ -17,7 +17,7 @@ mod versions;
 pub use admin::{
     ClusterDescription, ClusterNode, CommittedOffset, ConfigChange, ConfigEntry, ConfigSource, CreatedTopic,
     DirectoryDescription, FoundOffset, GroupDescription, GroupListing, GroupMember, NewTopic, OffsetSpec, Operation,
-    PartitionDescription, ReplicaSize, Resource, Settled, TopicDescription,
+    PartitionDescription, Reassignment, ReplicaSize, Resource, Settled, TopicDescription,
 };
 pub use client::Client;
 pub use config::{

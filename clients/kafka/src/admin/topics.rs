@@ -78,6 +78,13 @@ pub struct PartitionDescription {
     pub offline: Vec<BrokerId>,
 }
 
+/// A topic to delete.
+#[derive(Debug, Clone)]
+enum Doomed {
+    Named(String),
+    Identified(TopicId),
+}
+
 /// Partitions per answer that we ask for.
 const PARTITIONS_PER_ANSWER: i32 = 2000;
 
@@ -150,34 +157,56 @@ impl Client {
 
     /// Deletes topics by name.
     pub async fn delete_topics(&self, names: &[String]) -> Result<Vec<Settled<()>>> {
-        let mut work = Settling::new(self.retry("deleting topics"), names.to_vec());
+        let answers = self.delete(names.iter().cloned().map(Doomed::Named).collect()).await?;
+        for name in names {
+            self.forget_topic(name);
+        }
+        Ok(answers)
+    }
+
+    /// Deletes topics by id: one that was created again under the same name stays.
+    ///
+    /// # Errors
+    /// When nobody answers; an id that is not there is UNKNOWN_TOPIC_ID in its own result.
+    pub async fn delete_topics_by_id(&self, ids: &[TopicId]) -> Result<Vec<Settled<()>>> {
+        self.delete(ids.iter().copied().map(Doomed::Identified).collect()).await
+    }
+
+    async fn delete(&self, doomed: Vec<Doomed>) -> Result<Vec<Settled<()>>> {
+        let mut work = Settling::new(self.retry("deleting topics"), doomed);
         while let Some(open) = work.open() {
             let answer = self.delete_topics_once(&open, work.deadline()).await;
             work.absorb(answer).await?;
         }
-        for name in names {
-            self.forget_topic(name);
-        }
         Ok(work.done())
     }
 
-    async fn delete_topics_once(&self, names: &[String], deadline: Instant) -> Result<Vec<Settled<()>>> {
-        let state = |name: &String| DeleteTopicState { name: Some(name.clone()), ..DeleteTopicState::default() };
+    async fn delete_topics_once(&self, doomed: &[Doomed], deadline: Instant) -> Result<Vec<Settled<()>>> {
+        let state = |one: &Doomed| match one {
+            Doomed::Named(name) => DeleteTopicState { name: Some(name.clone()), ..DeleteTopicState::default() },
+            Doomed::Identified(id) => DeleteTopicState { name: None, topic_id: id.to_bytes() },
+        };
         let request = DeleteTopicsRequest {
-            topics: names.iter().map(state).collect(),
+            topics: doomed.iter().map(state).collect(),
             timeout_ms: millis_until(deadline),
             ..DeleteTopicsRequest::default()
         };
         let response = self.ask_controller(&request, deadline).await?;
         let api = ApiKey::DeleteTopics;
-        let mut answers: BTreeMap<_, _> =
-            response.responses.into_iter().map(|topic| (topic.name.clone().unwrap_or_default(), topic)).collect();
-        let result = |name: &String| {
-            let subject = format!("topic {name}");
-            let answer = answers.remove(name).ok_or_else(|| unmentioned(api, subject.clone()))?;
-            settle(api, || subject, answer.error_code, answer.error_message, ())
+        let answers = response.responses;
+        let result = |one: &Doomed| {
+            let (subject, answer) = match one {
+                Doomed::Named(name) => {
+                    (format!("topic {name}"), answers.iter().find(|answer| answer.name.as_ref() == Some(name)))
+                }
+                Doomed::Identified(id) => {
+                    (format!("topic id {id}"), answers.iter().find(|answer| answer.topic_id == id.to_bytes()))
+                }
+            };
+            let answer = answer.ok_or_else(|| unmentioned(api, subject.clone()))?;
+            settle(api, || subject, answer.error_code, answer.error_message.clone(), ())
         };
-        Ok(names.iter().map(result).collect())
+        Ok(doomed.iter().map(result).collect())
     }
 
     /// Raises the number of partitions of topics to the counts given.

@@ -21,7 +21,7 @@ pub fn markdown() -> String {
         "Group and version of all of them: `{API_VERSION}`. The same files go to `kubectl apply` and to `ottla dev -f`.\n\
          Inside a version fields are added, never renamed or removed.\n\n\
          `ottla dev` acts on Topic and on `spec.config` of Cluster, and names what it leaves out; User and Connector are\n\
-         read and checked only. The operator acts on Cluster, as far as [its page](../how-to/operator.md) says."
+         read and checked only. The operator acts on Cluster and Topic, as far as [its page](../how-to/operator.md) says."
     );
     for definition in declarable() {
         let value = serde_json::to_value(&definition.spec.versions[0]).expect("a definition is plain data");

@@ -12,4 +12,9 @@ rocksdb_env="$(broker/state/build-rocksdb.sh)"
 eval "$rocksdb_env"
 cargo test --locked -p ottla-coordination --features api-server-tests --test kubernetes
 cargo test --locked -p ottla-operator --features api-server-tests --test api_server
+if [ -z "${OTTLA_BROKER:-}" ]; then
+  cargo build --locked -p ottla-broker --bin ottla-broker
+  OTTLA_BROKER=$(realpath "${CARGO_TARGET_DIR:-target}")/debug/ottla-broker
+fi
+OTTLA_BROKER=$OTTLA_BROKER cargo test --locked -p ottla-operator --features api-server-tests --test topics
 cargo test --locked -p ottla-broker --features api-server-tests --test kubernetes --test recover

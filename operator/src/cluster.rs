@@ -10,7 +10,7 @@ mod depart;
 pub mod desired;
 pub mod documents;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod health;
 pub mod kind;
 pub mod names;

@@ -1,4 +1,4 @@
-//! The operator: turns Cluster resources into running brokers.
+//! The operator: turns Cluster resources into running brokers, and Topic resources into their topics.
 //!
 //! Owns the process and its controllers. What should be and what to do next is decided by pure functions; shells look, do
 //! and say. State flows one way, from `spec` to the cluster to `status`. Nobody imports this crate.
@@ -10,3 +10,4 @@ pub mod election;
 pub mod http;
 pub mod manager;
 pub mod metrics;
+pub mod topic;

@@ -28,9 +28,13 @@ use crate::cluster::watch::{Scope, news};
 use crate::election::{Election, LEASE_OF, Pulse};
 use crate::http::{Shown, serve};
 use crate::metrics::Metrics;
+use crate::topic;
+use crate::topic::addresses::ByService;
 
 /// How long one request of the election may take.
 const LEASE_DEADLINE: Duration = Duration::from_secs(3);
+/// How often the topics of a cluster are looked at when nothing happens.
+const TOPICS_PERIOD: Duration = Duration::from_secs(60);
 /// How long turns that are under way get to come to their end.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -99,10 +103,17 @@ pub async fn operate(args: Args, socket: TcpListener, stop: CancellationToken) -
         room: Semaphore::new(usize::from(args.concurrency)),
         backoff: parking_lot::Mutex::default(),
     });
+    let topics = Arc::new(topic::rounds::Context {
+        hands: context.hands.clone(),
+        addresses: Arc::new(ByService),
+        period: TOPICS_PERIOD,
+        concurrency: usize::from(args.concurrency),
+    });
     let work_stop = CancellationToken::new();
     tokio::select! {
         _ = leading.wait_for(|leads| *leads) => {
             for scope in scopes(&args) {
+                tasks.spawn(topic::rounds::run(scope.clone(), Arc::clone(&topics), work_stop.clone()));
                 tasks.spawn(control(scope, Arc::clone(&context), args.concurrency, work_stop.clone()));
             }
         }

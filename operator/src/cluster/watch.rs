@@ -76,7 +76,10 @@ where
 }
 
 /// The items of a watch. What broke it is told to the log; the watch begins again by itself.
-fn good<T>(watch: impl Stream<Item = Result<T, watcher::Error>>, what: &'static str) -> impl Stream<Item = T> {
+pub(crate) fn good<T>(
+    watch: impl Stream<Item = Result<T, watcher::Error>>,
+    what: &'static str,
+) -> impl Stream<Item = T> {
     watch.filter_map(move |item| {
         let good = item.inspect_err(|error| tracing::warn!(%error, kind = what, "watch")).ok();
         std::future::ready(good)

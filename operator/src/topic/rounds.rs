@@ -1,0 +1,312 @@
+//! When the Topics of which Cluster get a turn.
+//!
+//! Owns the watches and the clock of one scope: a turn soon after a change, another one once in a period, and none twice
+//! within a second. One turn at a time per Cluster; a turn has a deadline, and a panic in one fails that turn only. Bounded by
+//! the number of Clusters that Topics name.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{BoxStream, select};
+use futures::{FutureExt, StreamExt};
+use kube::api::Api;
+use kube::runtime::reflector::{Store, store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, Resource, ResourceExt};
+use ottla_crds::{Cluster, Topic};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::turn::{Keeper, Key, Left, Stores, turn};
+use crate::cluster::watch::{Scope, good};
+
+pub use super::turn::Context;
+
+/// How long changes are gathered: whoever applies many Topics applies them in one go.
+const GATHER: Duration = Duration::from_millis(200);
+/// The least time from the end of a turn to the next one of the same Cluster.
+const APART: Duration = Duration::from_secs(1);
+/// How long after a turn that left something to wait for the next one comes.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How long one turn may take.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// One Cluster and its Topics.
+struct Slot {
+    /// When the next turn is due; `None` while nothing asks for one.
+    due: Option<Instant>,
+    /// No turn before that.
+    not_before: Instant,
+    /// `None` while a turn is under way.
+    keeper: Option<Keeper>,
+}
+
+impl Slot {
+    fn new(now: Instant) -> Self {
+        Self { due: None, not_before: now, keeper: Some(Keeper::default()) }
+    }
+
+    fn ask(&mut self, at: Instant) {
+        let at = at.max(self.not_before);
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.keeper.is_some() && self.due.is_some_and(|due| due <= now)
+    }
+}
+
+/// What of a Cluster matters to its Topics.
+#[derive(PartialEq, Eq)]
+struct Face {
+    uid: Option<String>,
+    generation: Option<i64>,
+    going: bool,
+    ready: Option<String>,
+}
+
+/// A change that asks for a turn.
+enum News {
+    Topic(Key),
+    Cluster(Key, Face),
+}
+
+/// Looks after the Topics of `scope` until `stop`; turns under way come to their end.
+pub async fn run(scope: Scope, context: Arc<Context>, stop: CancellationToken) {
+    let (stores, mut news) = watch(&context.hands.client, &scope);
+    let mut slots: HashMap<Key, Slot> = HashMap::new();
+    let mut faces: HashMap<Key, Face> = HashMap::new();
+    let mut turns = JoinSet::new();
+    let mut ready = false;
+    let known = stores.clone();
+    let mut filled =
+        std::pin::pin!(
+            async move { known.topics.wait_until_ready().await.and(known.clusters.wait_until_ready().await) }
+        );
+    loop {
+        let free = ready && turns.len() < context.concurrency;
+        let next = slots.values().filter(|slot| free && slot.keeper.is_some()).filter_map(|slot| slot.due).min();
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = &mut filled, if !ready => ready = true,
+            Some(change) = news.next() => {
+                if let Some(key) = asks(change, &mut faces) {
+                    let now = Instant::now();
+                    slots.entry(key).or_insert_with(|| Slot::new(now)).ask(now + GATHER);
+                }
+            }
+            Some(done) = turns.join_next() => {
+                let (key, keeper, left) = done.expect("a turn catches its own panics and nobody aborts it");
+                rest(&mut slots, key, keeper, left, context.period);
+            }
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                begin(&mut slots, &mut turns, &stores, &context);
+            }
+        }
+    }
+    while turns.join_next().await.is_some() {}
+}
+
+/// The Topics and Clusters of `scope`, and what changes about them.
+fn watch(client: &Client, scope: &Scope) -> (Stores, BoxStream<'static, News>) {
+    let (topics, topic_news) = reflect::<Topic>(client, scope, "Topic");
+    let (clusters, cluster_news) = reflect::<Cluster>(client, scope, "Cluster");
+    let of_topic = |topic: Topic| {
+        let cluster = topic.spec.cluster_ref.name.clone();
+        News::Topic((topic.namespace().unwrap_or_default(), cluster))
+    };
+    let of_cluster = |cluster: Cluster| {
+        let key = (cluster.namespace().unwrap_or_default(), cluster.name_any());
+        News::Cluster(key, face(&cluster))
+    };
+    (Stores { topics, clusters }, select(topic_news.map(of_topic), cluster_news.map(of_cluster)).boxed())
+}
+
+/// Objects of a kind as they are known, without `managedFields`, and each one that changes or goes.
+fn reflect<K>(client: &Client, scope: &Scope, kind: &'static str) -> (Store<K>, BoxStream<'static, K>)
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let (reader, writer) = store();
+    let api = match scope {
+        Some(namespace) => Api::<K>::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let objects = watcher(api, watcher::Config::default())
+        .modify(|object| object.managed_fields_mut().clear())
+        .default_backoff()
+        .reflect(writer)
+        .touched_objects();
+    (reader, good(objects, kind).boxed())
+}
+
+fn face(cluster: &Cluster) -> Face {
+    let conditions = cluster.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    Face {
+        uid: cluster.uid(),
+        generation: cluster.metadata.generation,
+        going: cluster.metadata.deletion_timestamp.is_some(),
+        ready: conditions.iter().find(|one| one.type_ == "Ready").map(|one| one.status.clone()),
+    }
+}
+
+/// Whose Topics get a turn because of a change. A Cluster changes often in ways that no topic depends on.
+fn asks(change: News, faces: &mut HashMap<Key, Face>) -> Option<Key> {
+    match change {
+        News::Topic(key) => Some(key),
+        News::Cluster(key, face) => {
+            let same = faces.get(&key) == Some(&face);
+            // Whoever goes may be gone without another word: that is never the same.
+            let going = face.going;
+            if going {
+                faces.remove(&key);
+            } else {
+                faces.insert(key.clone(), face);
+            }
+            (going || !same).then_some(key)
+        }
+    }
+}
+
+/// Begins the turns that are due.
+fn begin(
+    slots: &mut HashMap<Key, Slot>,
+    turns: &mut JoinSet<(Key, Keeper, Left)>,
+    stores: &Stores,
+    context: &Arc<Context>,
+) {
+    let now = Instant::now();
+    let mut due: Vec<(&Key, &mut Slot)> = slots.iter_mut().filter(|(_, slot)| slot.is_due(now)).collect();
+    // Whoever has waited longest comes first, so that one that is always due keeps nobody waiting.
+    due.sort_by_key(|(_, slot)| slot.due);
+    for (key, slot) in due {
+        if turns.len() >= context.concurrency {
+            break;
+        }
+        let Some(mut keeper) = slot.keeper.take() else { continue };
+        slot.due = None;
+        let (key, stores, context) = (key.clone(), stores.clone(), Arc::clone(context));
+        turns.spawn(async move {
+            let left = guarded(&key, &mut keeper, &stores, &context).await;
+            (key, keeper, left)
+        });
+    }
+}
+
+/// A turn that ends in time, whatever happens in it.
+async fn guarded(key: &Key, keeper: &mut Keeper, stores: &Stores, context: &Context) -> Left {
+    let began = Instant::now();
+    let work = tokio::time::timeout(DEADLINE, turn(key, keeper, stores, context));
+    let left = match AssertUnwindSafe(Box::pin(work)).catch_unwind().await {
+        Ok(Ok(left)) => left,
+        Ok(Err(_)) => {
+            tracing::warn!(namespace = key.0, cluster = key.1, "the Topics of a Cluster: not done within {DEADLINE:?}");
+            Left::Failed
+        }
+        Err(_) => {
+            tracing::error!(namespace = key.0, cluster = key.1, "a turn of the Topics of a Cluster panicked");
+            Left::Failed
+        }
+    };
+    let word = if left == Left::Failed { "error" } else { "ok" };
+    context.hands.metrics.reconciled("topic", word, began.elapsed());
+    left
+}
+
+/// After a turn: when the next one comes if nothing happens.
+fn rest(slots: &mut HashMap<Key, Slot>, key: Key, mut keeper: Keeper, left: Left, period: Duration) {
+    let Some(slot) = slots.get_mut(&key) else { return };
+    if left == Left::Nobody && slot.due.is_none() {
+        slots.remove(&key);
+        return;
+    }
+    let delay = match left {
+        Left::Failed => keeper.backoff.failed((), rand::random()),
+        Left::More | Left::Waiting | Left::Nothing | Left::Nobody => {
+            keeper.backoff.forget(&());
+            match left {
+                Left::More => APART,
+                Left::Waiting => AGAIN.min(period),
+                Left::Failed | Left::Nothing | Left::Nobody => period.mul_f64(1.0 + rand::random::<f64>() / 5.0),
+            }
+        }
+    };
+    let now = Instant::now();
+    slot.not_before = now + APART;
+    slot.due = slot.due.map(|due| due.max(slot.not_before));
+    slot.keeper = Some(keeper);
+    slot.ask(now + delay);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> Key {
+        ("n".to_owned(), "c".to_owned())
+    }
+
+    fn seen(generation: i64, going: bool) -> News {
+        News::Cluster(key(), Face { uid: Some("u".to_owned()), generation: Some(generation), going, ready: None })
+    }
+
+    #[test]
+    fn a_cluster_asks_only_for_what_matters_to_topics() {
+        let mut faces = HashMap::new();
+        assert_eq!(asks(seen(1, false), &mut faces), Some(key()));
+        assert_eq!(asks(seen(1, false), &mut faces), None, "its partitions were counted, say");
+        assert_eq!(asks(seen(2, false), &mut faces), Some(key()));
+        assert_eq!(asks(seen(2, true), &mut faces), Some(key()));
+        assert_eq!(asks(seen(2, true), &mut faces), Some(key()), "it may be gone by now");
+        assert!(faces.is_empty());
+        assert_eq!(asks(News::Topic(key()), &mut faces), Some(key()));
+    }
+
+    #[tokio::test]
+    async fn turns_keep_apart_and_the_earliest_wish_counts() {
+        let now = Instant::now();
+        let mut slots = HashMap::from([(key(), Slot::new(now))]);
+        slots.get_mut(&key()).unwrap().keeper = None;
+        rest(&mut slots, key(), Keeper::default(), Left::Nothing, Duration::from_secs(60));
+        let slot = slots.get_mut(&key()).unwrap();
+        assert!(slot.due.unwrap() >= now + Duration::from_secs(60));
+        slot.ask(now);
+        assert_eq!(slot.due, Some(slot.not_before));
+        assert!(!slot.is_due(now), "a turn has just ended");
+        let after = slot.not_before;
+        assert!(slot.is_due(after));
+        slot.keeper = None;
+        assert!(!slot.is_due(after), "one is under way");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_forgotten_while_somebody_asks() {
+        let now = Instant::now();
+        let mut slots = HashMap::from([(key(), Slot::new(now))]);
+        slots.get_mut(&key()).unwrap().ask(now);
+        rest(&mut slots, key(), Keeper::default(), Left::Nobody, APART);
+        assert!(slots.contains_key(&key()), "a Topic came while the turn was under way");
+        slots.get_mut(&key()).unwrap().due = None;
+        rest(&mut slots, key(), Keeper::default(), Left::Nobody, APART);
+        assert!(slots.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_does_not_answer_is_asked_more_and_more_rarely() {
+        let now = Instant::now();
+        let mut slots = HashMap::from([(key(), Slot::new(now))]);
+        for least in [0, 1, 2, 4, 8] {
+            let slot = slots.get_mut(&key()).unwrap();
+            slot.due = None;
+            let keeper = slot.keeper.take().unwrap();
+            rest(&mut slots, key(), keeper, Left::Failed, Duration::from_secs(60));
+            assert!(slots[&key()].due.unwrap() >= now + Duration::from_secs(least));
+        }
+    }
+}

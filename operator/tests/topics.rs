@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use api::until;
 use futures::StreamExt;
+use jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
@@ -133,6 +134,59 @@ async fn the_older_of_two_has_the_topic_and_the_other_says_so() {
     scene.delete("third").await;
     scene.is_gone("third").await;
     assert_eq!(found(&client, "one").await, None);
+    controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_came_in_one_second_exactly_one_has_the_topic() {
+    let _machine = MACHINE.read().await;
+    let (scene, broker, controller) = Scene::with_broker().await;
+    let client = broker.client();
+    let spec = |topic: &str| json!({"topicName": topic, "deletionPolicy": "Delete"});
+    // The one that has it keeps it, whatever the names are.
+    let (mut attempts, deadline) = (0.., Instant::now() + Duration::from_secs(60));
+    let (holder, late) = loop {
+        assert!(Instant::now() < deadline, "two Topics of one second, one of them Ready before the other came");
+        let (topic, at) = ("taken", attempts.next().unwrap());
+        until("a second begins", || async { (Timestamp::now().subsec_millisecond() < 100).then_some(()) }).await;
+        let (holder, late) = (format!("z-{at}"), format!("a-{at}"));
+        let first = scene.declare(&holder, spec(topic)).await;
+        scene.ready(&holder).await;
+        let second = scene.declare(&late, spec(topic)).await;
+        if first.creation_timestamp() == second.creation_timestamp() {
+            break (holder, late);
+        }
+        for name in [holder, late] {
+            scene.delete(&name).await;
+            scene.is_gone(&name).await;
+        }
+    };
+    let told = scene.told(&late, "Stalled", "True", "TopicClaimed").await;
+    assert!(message(&told, "Ready").contains(&format!("Topic {holder}")), "{}", message(&told, "Ready"));
+    let kept = scene.ready(&holder).await;
+    assert_eq!(kept.finalizers(), ["ottla.dev/topic"]);
+    // Of two that come at once, one has it.
+    tokio::join!(scene.declare("left", spec("both")), scene.declare("right", spec("both")));
+    let claims = || async {
+        let (left, right) = (scene.verdict("left").await, scene.verdict("right").await);
+        match (left.as_deref(), right.as_deref()) {
+            (Some("AsDeclared"), Some("TopicClaimed")) => Some(("left", "right")),
+            (Some("TopicClaimed"), Some("AsDeclared")) => Some(("right", "left")),
+            _ => None,
+        }
+    };
+    let (has, waits) = until("one has it and the other says so", claims).await;
+    let id = found(&client, "both").await.unwrap();
+    // The next controller finds no other answer, and the topic stays when its holder goes.
+    controller.stop().await;
+    let controller = scene.controller().await;
+    let looked = || controller.count("ottla_operator_reconciles_total") > 0;
+    until("the next one has looked", || async { looked().then_some(()) }).await;
+    assert_eq!(controller.writes(), 0, "nothing to say");
+    scene.delete(has).await;
+    scene.is_gone(has).await;
+    scene.ready(waits).await;
+    assert_eq!(found(&client, "both").await, Some(id));
     controller.stop().await;
 }
 

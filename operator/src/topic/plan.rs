@@ -1,6 +1,6 @@
 //! What to do next for one Topic, from what it declares and what its Cluster has.
 //!
-//! Owns the policies: adoption, drift, deletion, and two Topics for one topic. Pure: no IO, no clock. Nothing is remembered
+//! Owns the policies: adoption, drift, deletion, and what two Topics for one topic mean. Pure: no IO, no clock. Nothing is remembered
 //! from one plan to the next but the record on the resource. Must never delete a topic that the record does not name, nor
 //! one that another Topic declares.
 
@@ -14,6 +14,7 @@ use ottla_core::metadata::ExplicitConfig;
 use ottla_crds::Topic;
 use ottla_crds::topic::{AdoptionPolicy, DeletionPolicy, Drift, DriftPolicy};
 
+use super::claims::Claim;
 use super::declared::{Declared, FINALIZER, PARTITIONS, RECORD, REPLICAS, Record, words};
 use super::reason::{Reason, Refusal};
 use super::replicas::resize;
@@ -28,17 +29,6 @@ pub(super) const THROTTLES: [&str; 2] =
     [keys::LEADER_REPLICATION_THROTTLED_REPLICAS.key.name, keys::FOLLOWER_REPLICATION_THROTTLED_REPLICAS.key.name];
 /// The value by which this operator throttles: every replica of the topic. Other tools name replicas.
 pub(super) const THROTTLED: &str = "*";
-
-/// A Topic and who else declares the same topic of the same Cluster.
-#[derive(Clone, Copy, Debug)]
-pub struct Claim<'a> {
-    /// The Topic.
-    pub topic: &'a Topic,
-    /// The Topic that comes first, if it is not this one.
-    pub older: Option<&'a str>,
-    /// Another Topic that stays, while this one is deleted.
-    pub heir: Option<&'a str>,
-}
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! within a second. One turn at a time per Cluster; a turn has a deadline, and a panic in one fails that turn only. Bounded by
 //! the number of Clusters that Topics name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -74,6 +74,8 @@ struct Face {
 enum News {
     Topic(Key),
     Cluster(Key, Face),
+    /// A watch has begun anew and knows everything of its kind.
+    Listed,
 }
 
 /// Looks after the Topics of `scope` until `stop`; turns under way come to their end.
@@ -95,10 +97,7 @@ pub async fn run(scope: Scope, context: Arc<Context>, stop: CancellationToken) {
             () = stop.cancelled() => break,
             _ = &mut filled, if !ready => ready = true,
             Some(change) = news.next() => {
-                if let Some(key) = asks(change, &mut faces) {
-                    let now = Instant::now();
-                    slots.entry(key).or_insert_with(|| Slot::new(now)).ask(now + GATHER);
-                }
+                heed(change, &stores, &mut slots, &mut faces, Instant::now());
             }
             Some(done) = turns.join_next() => {
                 let (key, keeper, left) = done.expect("a turn catches its own panics and nobody aborts it");
@@ -114,21 +113,21 @@ pub async fn run(scope: Scope, context: Arc<Context>, stop: CancellationToken) {
 
 /// The Topics and Clusters of `scope`, and what changes about them.
 fn watch(client: &Client, scope: &Scope) -> (Stores, BoxStream<'static, News>) {
-    let (topics, topic_news) = reflect::<Topic>(client, scope, "Topic");
-    let (clusters, cluster_news) = reflect::<Cluster>(client, scope, "Cluster");
-    let of_topic = |topic: Topic| {
-        let cluster = topic.spec.cluster_ref.name.clone();
-        News::Topic((topic.namespace().unwrap_or_default(), cluster))
-    };
-    let of_cluster = |cluster: Cluster| {
-        let key = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-        News::Cluster(key, face(&cluster))
-    };
-    (Stores { topics, clusters }, select(topic_news.map(of_topic), cluster_news.map(of_cluster)).boxed())
+    let (topics, topic_news) = reflect(client, scope, "Topic", |topic: Topic| News::Topic(cluster_of(&topic)));
+    let (clusters, cluster_news) = reflect(client, scope, "Cluster", |cluster: Cluster| {
+        let (key, face) = (key_of(&cluster), face(&cluster));
+        News::Cluster(key, face)
+    });
+    (Stores { topics, clusters }, select(topic_news, cluster_news).boxed())
 }
 
-/// Objects of a kind as they are known, without `managedFields`, and each one that changes or goes.
-fn reflect<K>(client: &Client, scope: &Scope, kind: &'static str) -> (Store<K>, BoxStream<'static, K>)
+/// Objects of a kind as they are known, without `managedFields`, and the news `of` each one that changes or goes.
+fn reflect<K>(
+    client: &Client,
+    scope: &Scope,
+    kind: &'static str,
+    of: fn(K) -> News,
+) -> (Store<K>, BoxStream<'static, News>)
 where
     K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
     K: Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -138,12 +137,30 @@ where
         Some(namespace) => Api::<K>::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let objects = watcher(api, watcher::Config::default())
+    let events = watcher(api, watcher::Config::default())
         .modify(|object| object.managed_fields_mut().clear())
         .default_backoff()
-        .reflect(writer)
-        .touched_objects();
-    (reader, good(objects, kind).boxed())
+        .reflect(writer);
+    let news = good(events, kind).filter_map(move |event| std::future::ready(news(event, of)));
+    (reader, news.boxed())
+}
+
+/// What an event of a watch tells. Objects that are listed are in the store once all of them are, and not before.
+fn news<K>(event: watcher::Event<K>, of: fn(K) -> News) -> Option<News> {
+    match event {
+        watcher::Event::Apply(object) | watcher::Event::Delete(object) => Some(of(object)),
+        watcher::Event::InitDone => Some(News::Listed),
+        watcher::Event::Init | watcher::Event::InitApply(_) => None,
+    }
+}
+
+fn key_of(cluster: &Cluster) -> Key {
+    (cluster.namespace().unwrap_or_default(), cluster.name_any())
+}
+
+/// The Cluster that `topic` names.
+fn cluster_of(topic: &Topic) -> Key {
+    (topic.namespace().unwrap_or_default(), topic.spec.cluster_ref.name.clone())
 }
 
 fn face(cluster: &Cluster) -> Face {
@@ -156,11 +173,15 @@ fn face(cluster: &Cluster) -> Face {
     }
 }
 
-/// Whose Topics get a turn because of a change. A Cluster changes often in ways that no topic depends on.
-fn asks(change: News, faces: &mut HashMap<Key, Face>) -> Option<Key> {
+/// Whose Topics get a turn because of a change.
+fn heed(change: News, stores: &Stores, slots: &mut HashMap<Key, Slot>, faces: &mut HashMap<Key, Face>, now: Instant) {
+    let ask = |slots: &mut HashMap<Key, Slot>, key| {
+        slots.entry(key).or_insert_with(|| Slot::new(now)).ask(now + GATHER);
+    };
     match change {
-        News::Topic(key) => Some(key),
+        News::Topic(key) => ask(slots, key),
         News::Cluster(key, face) => {
+            // A Cluster changes often in ways that no topic depends on.
             let same = faces.get(&key) == Some(&face);
             // Whoever goes may be gone without another word: that is never the same.
             let going = face.going;
@@ -169,7 +190,16 @@ fn asks(change: News, faces: &mut HashMap<Key, Face>) -> Option<Key> {
             } else {
                 faces.insert(key.clone(), face);
             }
-            (going || !same).then_some(key)
+            if going || !same {
+                ask(slots, key);
+            }
+        }
+        News::Listed => {
+            // Who came or went while nobody watched has said nothing: whoever is known, and whoever was, is looked at.
+            *faces = stores.clusters.state().iter().map(|cluster| (key_of(cluster), face(cluster))).collect();
+            let mut keys: BTreeSet<Key> = stores.topics.state().iter().map(|topic| cluster_of(topic)).collect();
+            keys.extend(slots.keys().cloned());
+            keys.into_iter().for_each(|key| ask(slots, key));
         }
     }
 }
@@ -228,13 +258,11 @@ fn rest(slots: &mut HashMap<Key, Slot>, key: Key, mut keeper: Keeper, left: Left
     }
     let delay = match left {
         Left::Failed => keeper.backoff.failed((), rand::random()),
-        Left::More | Left::Waiting | Left::Nothing | Left::Nobody => {
+        // Brokers that take a change and do not make it are not asked for it every second.
+        Left::More => keeper.backoff.failed((), rand::random()).min(period),
+        Left::Waiting | Left::Nothing | Left::Nobody => {
             keeper.backoff.forget(&());
-            match left {
-                Left::More => APART,
-                Left::Waiting => AGAIN.min(period),
-                Left::Failed | Left::Nothing | Left::Nobody => period.mul_f64(1.0 + rand::random::<f64>() / 5.0),
-            }
+            if left == Left::Waiting { AGAIN.min(period) } else { period.mul_f64(1.0 + rand::random::<f64>() / 5.0) }
         }
     };
     let now = Instant::now();
@@ -246,6 +274,8 @@ fn rest(slots: &mut HashMap<Key, Slot>, key: Key, mut keeper: Keeper, left: Left
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::reflector::store::Writer;
+
     use super::*;
 
     fn key() -> Key {
@@ -256,16 +286,46 @@ mod tests {
         News::Cluster(key(), Face { uid: Some("u".to_owned()), generation: Some(generation), going, ready: None })
     }
 
-    #[test]
-    fn a_cluster_asks_only_for_what_matters_to_topics() {
-        let mut faces = HashMap::new();
-        assert_eq!(asks(seen(1, false), &mut faces), Some(key()));
-        assert_eq!(asks(seen(1, false), &mut faces), None, "its partitions were counted, say");
-        assert_eq!(asks(seen(2, false), &mut faces), Some(key()));
-        assert_eq!(asks(seen(2, true), &mut faces), Some(key()));
-        assert_eq!(asks(seen(2, true), &mut faces), Some(key()), "it may be gone by now");
-        assert!(faces.is_empty());
-        assert_eq!(asks(News::Topic(key()), &mut faces), Some(key()));
+    /// Stores that know nothing, and who makes that of Topics known.
+    fn stores() -> (Stores, Writer<Topic>) {
+        let ((topics, writer), (clusters, _)) = (store(), store());
+        (Stores { topics, clusters }, writer)
+    }
+
+    #[tokio::test]
+    async fn a_cluster_asks_only_for_what_matters_to_topics() {
+        let ((stores, _writer), mut faces) = (stores(), HashMap::new());
+        let mut asks = |change| {
+            let mut slots = HashMap::new();
+            heed(change, &stores, &mut slots, &mut faces, Instant::now());
+            slots.into_keys().next()
+        };
+        assert_eq!(asks(seen(1, false)), Some(key()));
+        assert_eq!(asks(seen(1, false)), None, "its partitions were counted, say");
+        assert_eq!(asks(seen(2, false)), Some(key()));
+        assert_eq!(asks(seen(2, true)), Some(key()));
+        assert_eq!(asks(seen(2, true)), Some(key()), "it may be gone by now");
+        assert_eq!(asks(News::Topic(key())), Some(key()));
+        assert_eq!(asks(seen(2, false)), Some(key()), "whoever has gone was forgotten");
+    }
+
+    #[tokio::test]
+    async fn who_came_or_went_while_nobody_watched_gets_a_turn() {
+        let ((stores, mut writer), mut faces, now) = (stores(), HashMap::new(), Instant::now());
+        let gone = ("n".to_owned(), "whose-topics-went".to_owned());
+        let mut slots = HashMap::from([(gone.clone(), Slot::new(now))]);
+        let topic = "{apiVersion: ottla.dev/v1alpha1, kind: Topic, metadata: {name: t, namespace: n}, spec: {clusterRef: {name: c}}}";
+        let topic: Topic = serde_yaml::from_str(topic).unwrap();
+        for event in [watcher::Event::Init, watcher::Event::InitApply(topic), watcher::Event::InitDone] {
+            assert!(slots.values().all(|slot| slot.due.is_none()), "before all are known there is nothing to look at");
+            writer.apply_watcher_event(&event);
+            if let Some(change) = news(event, |topic| News::Topic(cluster_of(&topic))) {
+                heed(change, &stores, &mut slots, &mut faces, now);
+            }
+        }
+        for key in [gone, key()] {
+            assert_eq!(slots[&key].due, Some(now + GATHER), "{key:?}");
+        }
     }
 
     #[tokio::test]
@@ -298,15 +358,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_answer_is_asked_more_and_more_rarely() {
-        let now = Instant::now();
-        let mut slots = HashMap::from([(key(), Slot::new(now))]);
-        for least in [0, 1, 2, 4, 8] {
-            let slot = slots.get_mut(&key()).unwrap();
-            slot.due = None;
-            let keeper = slot.keeper.take().unwrap();
-            rest(&mut slots, key(), keeper, Left::Failed, Duration::from_secs(60));
-            assert!(slots[&key()].due.unwrap() >= now + Duration::from_secs(least));
+    async fn who_does_not_answer_or_do_is_asked_more_and_more_rarely() {
+        for left in [Left::Failed, Left::More] {
+            let now = Instant::now();
+            let mut slots = HashMap::from([(key(), Slot::new(now))]);
+            for least in [0, 1, 2, 4, 8] {
+                let slot = slots.get_mut(&key()).unwrap();
+                slot.due = None;
+                let keeper = slot.keeper.take().unwrap();
+                rest(&mut slots, key(), keeper, left, Duration::from_secs(60));
+                assert!(slots[&key()].due.unwrap() >= now + Duration::from_secs(least), "{left:?}");
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Owns the order. What is kept from turn to turn is a memory and nothing else: the connection, and what was written that
 //! the watch has not told yet. One Topic that fails does not keep the others from being done.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +18,11 @@ use ottla_crds::{Cluster, Topic, TopicStatus};
 use serde_json::json;
 
 use super::addresses::Addresses;
+use super::claims::claims;
 use super::declared::{Declared, FINALIZER, Record};
 use super::observe::look;
 use super::perform::{note, perform};
-use super::plan::{Claim, Plan, State, Step, plan};
+use super::plan::{Plan, State, Step, plan};
 use super::status::{Failure, is_told, status};
 use super::world::{Sight, World};
 use crate::backoff::Backoff;
@@ -92,7 +93,7 @@ struct Work {
 }
 
 impl Keeper {
-    /// The Topics of `key` as they are known, the older first.
+    /// The Topics of `key` as they are known.
     fn topics(&mut self, stores: &Stores, key: &Key) -> Vec<Work> {
         let ours = |topic: &Topic| {
             topic.spec.cluster_ref.name == key.1 && topic.metadata.namespace.as_deref() == Some(key.0.as_str())
@@ -109,7 +110,6 @@ impl Keeper {
             works.push(Work { topic: newer.unwrap_or(topic), plan: Plan::default(), failure: None });
         }
         self.written.retain(|uid, _| seen.contains(uid));
-        works.sort_by_cached_key(|work| (work.topic.creation_timestamp(), work.topic.name_any()));
         works
     }
 
@@ -221,18 +221,12 @@ fn left(works: &[Work], sight: &Sight, failed: bool) -> Left {
     }
 }
 
-/// Plans every Topic. For each topic's name, the oldest Topic that stays comes first.
+/// Plans every Topic, each knowing of the others that declare the same topic.
 fn decide(works: &mut [Work], sight: &Sight) {
-    let mut first: BTreeMap<String, String> = BTreeMap::new();
-    for work in works.iter().filter(|work| work.topic.metadata.deletion_timestamp.is_none()) {
-        first.entry(work.topic.topic_name().to_owned()).or_insert_with(|| work.topic.name_any());
-    }
-    for work in works {
-        let own = work.topic.name_any();
-        let other = first.get(work.topic.topic_name()).map(String::as_str).filter(|name| *name != own);
-        let going = work.topic.metadata.deletion_timestamp.is_some();
-        let (older, heir) = if going { (None, other) } else { (other, None) };
-        work.plan = plan(Claim { topic: &work.topic, older, heir }, sight);
+    let topics: Vec<&Topic> = works.iter().map(|work| work.topic.as_ref()).collect();
+    let plans: Vec<Plan> = claims(&topics).into_iter().map(|claim| plan(claim, sight)).collect();
+    for (work, plan) in works.iter_mut().zip(plans) {
+        work.plan = plan;
     }
 }
 

@@ -242,6 +242,13 @@ impl Scene {
         self.told(name, "Ready", "True", "AsDeclared").await
     }
 
+    /// The reason of Ready, once the Topic's present generation was judged.
+    pub(crate) async fn verdict(&self, name: &str) -> Option<String> {
+        let topic = self.topics().get(name).await.unwrap();
+        let ready = conditions(&topic).iter().find(|one| one.type_ == "Ready")?;
+        (ready.observed_generation == topic.metadata.generation).then(|| ready.reason.clone())
+    }
+
     /// How many Topics of the namespace are Ready.
     pub(crate) async fn count_ready(&self) -> usize {
         let topics = self.topics().list(&ListParams::default()).await.unwrap();

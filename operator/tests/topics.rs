@@ -76,6 +76,17 @@ async fn drift_is_corrected_or_reported() {
     scene.declare("told", json!({"config": {"retention.ms": 70000}, "driftPolicy": "Report"})).await;
     scene.ready("told").await;
     assert_eq!(config(&client, "told").await["retention.ms"], "70000");
+    // A topic that is deleted is made again, or only missed.
+    let before = found(&client, "right").await;
+    let topics = ["right", "told"].map(str::to_owned);
+    client.delete_topics(&topics).await.unwrap().into_iter().for_each(|deleted| deleted.unwrap());
+    let again = || async { found(&client, "right").await.filter(|now| Some(now) != before.as_ref()).map(drop) };
+    until("it is made again", again).await;
+    let lost = scene.told("told", "Stalled", "True", "TopicLost").await;
+    assert!(message(&lost, "Ready").contains("set spec.driftPolicy: Correct"), "{}", message(&lost, "Ready"));
+    assert_eq!(found(&client, "told").await, None);
+    scene.declare("told", json!({"config": {"retention.ms": 70000}, "driftPolicy": "Correct"})).await;
+    scene.ready("told").await;
     controller.stop().await;
 }
 

@@ -22,6 +22,8 @@ pub struct Claim<'a> {
     pub older: Option<&'a str>,
     /// Another Topic that stays, while this one is deleted.
     pub heir: Option<&'a str>,
+    /// Whether its topic was created a moment ago: a broker that does not show it may not have heard of it yet.
+    pub made: bool,
 }
 
 /// The claim of each of `topics`, which are all those of one Cluster, in their order. Whoever is being deleted claims
@@ -38,7 +40,7 @@ pub fn claims<'a>(topics: &[&'a Topic]) -> Vec<Claim<'a>> {
     let claim = |topic: &&'a Topic| {
         let other = first.get(topic.topic_name()).map(|first| name(first)).filter(|other| *other != name(topic));
         let (older, heir) = if stays(topic) { (other, None) } else { (None, other) };
-        Claim { topic, older, heir }
+        Claim { topic, older, heir, made: false }
     };
     topics.iter().map(claim).collect()
 }

@@ -185,6 +185,7 @@ fn stay(claim: Claim<'_>, sight: &Sight) -> Plan {
         Sight::Missing | Sight::Going => Plan::default(),
         Sight::Seen(world) => match world.topics.get(&declared.name) {
             Some(found) => present(topic, &declared, found, world),
+            None if claim.made => Plan::of([], being_created()),
             None => absent(topic, declared, world),
         },
     }
@@ -219,9 +220,24 @@ fn too_few(declared: &Declared, world: &World) -> Option<Plan> {
     })
 }
 
+/// What is said of a topic that was there for this very declaration and is not any more, if that is only to be reported.
+fn lost(topic: &Topic, declared: &Declared) -> Option<Plan> {
+    let record = Record::of(topic)?;
+    let id = record.id.as_deref()?;
+    let unchanged = record == declared.record(Some(id));
+    (unchanged && topic.spec.drift_policy == DriftPolicy::Report).then(|| {
+        let message = format!(
+            "topic {} ({id}) is not there any more, and driftPolicy is Report: to have an empty one made, set spec.driftPolicy: \
+             Correct; else delete this Topic",
+            declared.name
+        );
+        Plan::refused(Reason::TopicLost, message)
+    })
+}
+
 /// A topic that is not there.
 fn absent(topic: &Topic, declared: Declared, world: &World) -> Plan {
-    if let Some(plan) = too_few(&declared, world) {
+    if let Some(plan) = lost(topic, &declared).or_else(|| too_few(&declared, world)) {
         return plan;
     }
     let keep = topic.spec.deletion_policy == DeletionPolicy::Delete;
@@ -231,7 +247,11 @@ fn absent(topic: &Topic, declared: Declared, world: &World) -> Plan {
         false => Record::of(topic),
     };
     let step = note(topic, keep, record).unwrap_or(Step::Create(declared));
-    Plan::of([step], State::Waiting(Reason::Applying, "the topic is being created".to_owned()))
+    Plan::of([step], being_created())
+}
+
+fn being_created() -> State {
+    State::Waiting(Reason::Applying, "the topic is being created".to_owned())
 }
 
 /// A topic that is there.

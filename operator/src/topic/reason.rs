@@ -37,6 +37,8 @@ pub enum Reason {
     NotAdopted,
     /// The topic existed before and differs, and `adoptionPolicy` is IfIdentical.
     NotIdentical,
+    /// Somebody has deleted the topic, and `driftPolicy` is Report.
+    TopicLost,
     /// The brokers refuse a change.
     BrokerRefused,
 }

@@ -18,7 +18,7 @@ use ottla_crds::{Cluster, Topic, TopicStatus};
 use serde_json::json;
 
 use super::addresses::Addresses;
-use super::claims::claims;
+use super::claims::{Claim, claims};
 use super::declared::{Declared, FINALIZER, Record};
 use super::observe::look;
 use super::perform::{note, perform};
@@ -90,6 +90,14 @@ struct Work {
     topic: Arc<Topic>,
     plan: Plan,
     failure: Option<Failure>,
+    /// Whether its topic was created in this turn.
+    made: bool,
+}
+
+impl Work {
+    fn new(topic: Arc<Topic>) -> Self {
+        Self { topic, plan: Plan::default(), failure: None, made: false }
+    }
 }
 
 impl Keeper {
@@ -107,7 +115,7 @@ impl Keeper {
                 self.written.remove(&uid);
             }
             seen.insert(uid);
-            works.push(Work { topic: newer.unwrap_or(topic), plan: Plan::default(), failure: None });
+            works.push(Work::new(newer.unwrap_or(topic)));
         }
         self.written.retain(|uid, _| seen.contains(uid));
         works
@@ -224,7 +232,8 @@ fn left(works: &[Work], sight: &Sight, failed: bool) -> Left {
 /// Plans every Topic, each knowing of the others that declare the same topic.
 fn decide(works: &mut [Work], sight: &Sight) {
     let topics: Vec<&Topic> = works.iter().map(|work| work.topic.as_ref()).collect();
-    let plans: Vec<Plan> = claims(&topics).into_iter().map(|claim| plan(claim, sight)).collect();
+    let claims = claims(&topics).into_iter().zip(works.iter());
+    let plans: Vec<Plan> = claims.map(|(claim, work)| plan(Claim { made: work.made, ..claim }, sight)).collect();
     for (work, plan) in works.iter_mut().zip(plans) {
         work.plan = plan;
     }
@@ -255,6 +264,7 @@ async fn act(client: &Client, works: &mut [Work], world: &World, cluster: Option
         let topic = &works[at].topic;
         let finalizer = topic.finalizers().iter().any(|one| one == FINALIZER);
         let record = Some(Declared::of(topic).record(Some(&id)));
+        works[at].made = true;
         works[at].plan.steps = vec![Step::Note { finalizer, record }];
     }
     for (at, failure) in outcome.failures {

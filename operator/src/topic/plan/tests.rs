@@ -48,7 +48,7 @@ fn set(key: &str, value: &str) -> impl FnOnce(&mut Found) {
 }
 
 fn alone(topic: &Topic) -> Claim<'_> {
-    Claim { topic, older: None, heir: None }
+    Claim { topic, older: None, heir: None, made: false }
 }
 
 fn told(plan: &Plan) -> String {
@@ -79,6 +79,12 @@ fn what_is_not_there_is_created() {
         ("with replicas", topic("", ", replicas: 3"), empty()),
         ("more replicas than brokers", topic("", ", replicas: 4"), empty()),
         ("somebody has deleted it", topic(&recorded(SAME), ""), empty()),
+        ("somebody has deleted it, which is reported", topic(&recorded(SAME), ", driftPolicy: Report"), empty()),
+        (
+            "what the declaration itself changes is applied",
+            topic(&recorded(&SAME.replace(":2,", ":1,")), ", driftPolicy: Report"),
+            empty()
+        ),
         ("whoever may not adopt says first that it creates", topic("", ", adoptionPolicy: Never"), empty()),
         ("whoever has to delete is held first", topic("", ", deletionPolicy: Delete"), empty()),
         (
@@ -87,6 +93,15 @@ fn what_is_not_there_is_created() {
             empty()
         ),
     ]));
+}
+
+#[test]
+fn what_was_created_a_moment_ago_is_not_missed_yet() {
+    for policy in ["Correct", "Report"] {
+        let topic = topic(&recorded(SAME), &format!(", driftPolicy: {policy}"));
+        let made = plan(Claim { made: true, ..alone(&topic) }, &empty());
+        assert_eq!(told(&made), "waits, Applying: the topic is being created");
+    }
 }
 
 #[test]
@@ -208,7 +223,7 @@ fn a_mistake_is_named_with_the_way_out() {
 #[test]
 fn the_older_of_two_has_the_topic() {
     let second = topic(", finalizers: [ottla.dev/topic]", ", deletionPolicy: Delete");
-    let plan = plan(Claim { topic: &second, older: Some("first"), heir: None }, &world(|_| {}));
+    let plan = plan(Claim { older: Some("first"), ..alone(&second) }, &world(|_| {}));
     insta::assert_snapshot!(told(&plan));
 }
 
@@ -234,7 +249,7 @@ fn deletion_follows_the_policy_and_holds_nobody() {
         ),
     ]));
     let leaver = topic(&going(SAME), delete);
-    let inherited = plan(Claim { topic: &leaver, older: None, heir: Some("next") }, &world(|_| {}));
+    let inherited = plan(Claim { heir: Some("next"), ..alone(&leaver) }, &world(|_| {}));
     assert!(
         !inherited.steps.iter().any(|step| matches!(step, Step::Delete(_))),
         "another Topic declares it: {:?}",

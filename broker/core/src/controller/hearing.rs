@@ -130,10 +130,11 @@ impl Following {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::tests::epoch as start;
 
     #[test]
     fn a_controller_that_has_a_successor_is_not_believed_again() {
-        let mut following = Following::new(Instant::now());
+        let mut following = Following::new(start());
         let epoch = ControllerEpoch::new;
         assert!(following.learn(epoch(3)) && following.learn(epoch(4)) && following.learn(epoch(4)));
         assert!(!following.learn(epoch(3)));
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn most_followed_as_of_the_moment_that_the_last_needed_one_proves() {
-        let now = Instant::now();
+        let now = start();
         let id = BrokerId::new;
         let ago = |millis| now.checked_sub(Duration::from_millis(millis)).expect("this machine runs for longer");
         let five: BTreeSet<_> = (1..=5).map(id).collect();

@@ -161,6 +161,15 @@ class Suite(Stage):
         expect(self.declared()["status"]["clusterId"] == identity, "it is another cluster")
         expect(self.records() == self.read, "it has other records")
 
+    def topics_are_as_declared(self):
+        self.kubectl("wait", "--for=condition=Ready", "topics.ottla.dev/orders", f"--timeout={PATIENCE}s")
+        self.kubectl("patch", "topics.ottla.dev/orders", "--type=merge", '--patch={"spec": {"partitions": 9}}')
+
+        def grown():
+            (told,) = json.loads(self.ottla("topic", "describe", "orders", "-o", "json"))
+            return [len(partition["replicas"]) for partition in told["partitions"]] == [3] * 9
+        until("the topic has nine partitions of three replicas", grown)
+
     def a_volume_grows_under_its_broker(self):
         before = self.uids()
         pools = self.declared()["spec"]["pools"]
@@ -327,7 +336,8 @@ CASES = [
     Suite.a_drain_takes_one_broker_and_ends, Suite.a_zone_without_power_stops_nobody,
     Suite.records_go_on_without_the_api_server, Suite.a_changed_config_restarts_one_broker_at_a_time,
     Suite.a_roll_goes_on_when_its_operator_is_killed, Suite.nothing_acknowledged_is_lost,
-    Suite.deleted_and_declared_again_the_records_are_there, Suite.a_volume_grows_under_its_broker,
+    Suite.deleted_and_declared_again_the_records_are_there, Suite.topics_are_as_declared,
+    Suite.a_volume_grows_under_its_broker,
     Suite.an_image_that_is_not_there_halts_a_roll, Suite.a_broker_joins_and_leaves_again,
     Suite.the_first_record_is_acknowledged_soon, Suite.a_broker_alone_can_be_restarted,
     Suite.volumes_go_with_the_cluster_only_if_that_is_declared, Suite.a_namespace_goes_with_all_that_is_in_it,

@@ -5,6 +5,7 @@
 #   build.sh cluster          also what nodes run: kubelet, kube-proxy, kube-scheduler, kube-controller-manager, kubectl,
 #                             and the add-ons of e2e/cluster, under add-ons/ of that directory
 #   build.sh add-ons          those add-ons and kubectl only, for nodes of another make
+#   build.sh kubectl          kubectl only
 #
 # Needs Go 1.26 or newer, and the network the first time. Calls beside one another wait for each other. Nothing is
 # written but whole binaries.
@@ -27,8 +28,8 @@ staging=(api apiextensions-apiserver apimachinery apiserver cli-runtime client-g
 case ${1:-control-plane} in
 control-plane) commands=(kube-apiserver) ;;
 cluster) commands=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl) ;;
-add-ons) commands=(kubectl) ;;
-*) sed -n '2,10p' "$0" >&2; exit 2 ;;
+add-ons | kubectl) commands=(kubectl) ;;
+*) sed -n '2,11p' "$0" >&2; exit 2 ;;
 esac
 
 mkdir -p "$bin/add-ons"
@@ -70,7 +71,10 @@ for command in "${commands[@]}"; do
   keep "out/$command" "$bin/$command"
 done
 
-if [ "${1:-}" != add-ons ] && [ ! -x "$bin/etcd" ]; then
+wants_etcd() { case ${1:-control-plane} in control-plane | cluster) true ;; *) false ;; esac; }
+wants_add_ons() { case ${1:-} in cluster | add-ons) true ;; *) false ;; esac; }
+
+if wants_etcd "$@" && [ ! -x "$bin/etcd" ]; then
   echo "setup: building etcd $etcd into $bin (once, about a minute)" >&2
   mkdir "$work/etcd"
   cd "$work/etcd"
@@ -80,7 +84,7 @@ if [ "${1:-}" != add-ons ] && [ ! -x "$bin/etcd" ]; then
   keep out/server "$bin/etcd"
 fi
 
-if [ "${1:-control-plane}" != control-plane ]; then
+if wants_add_ons "$@"; then
   # Their versions are in go.mod; one module, so that what they share is compiled once.
   source=$here/../cluster
   sum=$(cat "$source"/go.* "$source"/{dns,volumes}/*.go | sha256sum | cut -c1-16)

@@ -104,6 +104,16 @@ demo: build ## starts Ottla, loads real data, reads it back with kcat and our ow
 demo-stop: ## ends what `make demo` left running
 	@e2e/demo/stop.sh
 
+.PHONY: charts
+charts: ## the Helm charts: linted, rendered, compared with kustomize, installed on a real API server
+	@e2e/setup/need charts
+	@e2e/charts/run.sh
+
+.PHONY: alerts
+alerts: build ## the alerts, by promtool and by a real Prometheus that watches brokers while they are killed
+	@e2e/setup/need alerts
+	@e2e/alerts/run.sh
+
 .PHONY: cluster-up cluster-down cluster
 cluster-up: ## a Kubernetes of four nodes on this machine: PROVIDER=kind where it works, else PROVIDER=local (root)
 	@e2e/cluster/up.sh

@@ -3,7 +3,7 @@
 //! A leader names the terms in which it speaks and the run of every member; whatever is stale is refused with its
 //! numbers and changes nothing. A change that is accepted gives the partition a new version even if the set stays as it
 //! is: whatever else the leader had asked for before is then too late (ADR 0006). Whoever joins is the registered run of
-//! an admitted broker that stays, and did not leave a moment ago. When the last target of a reassignment joins, the
+//! an admitted broker that stays, and did not leave a moment ago, unless acks=all waits for it. When the last target of a reassignment joins, the
 //! reassignment is completed in the same change (L3).
 
 use std::collections::BTreeSet;
@@ -82,8 +82,11 @@ impl Machine {
         }
         check_isr(current, leader, &wanted.isr)?;
         let roll = self.roll(work);
+        let minimum = self.replica_config(&place.topic).min_insync_replicas;
+        let is_short = current.isr.len() < current.needed_in_sync(minimum);
         for (id, run) in wanted.isr.iter().filter(|(id, _)| !current.isr.contains(id)) {
-            self.may_join(now, &roll, *id, *run).map_err(|why| AlterPartitionError::Ineligible { broker: *id, why })?;
+            let may = self.may_join(now, &roll, *id, *run, is_short);
+            may.map_err(|why| AlterPartitionError::Ineligible { broker: *id, why })?;
         }
         let is_wanted = |id: &BrokerId| wanted.isr.iter().any(|(member, _)| member == id);
         let isr: Vec<_> = current.replicas.iter().copied().filter(is_wanted).collect();
@@ -98,8 +101,16 @@ impl Machine {
         Ok(self.change_one(work, &place, change).unwrap_or_else(|| current.clone()))
     }
 
-    /// R5, as far as the controller can know.
-    fn may_join(&self, now: Instant, roll: &Roll, id: BrokerId, got: Incarnation) -> Result<(), Ineligible> {
+    /// R5, as far as the controller can know. Damping spares the coordination store; it never keeps acks=all from a
+    /// partition that `is_short` of members.
+    fn may_join(
+        &self,
+        now: Instant,
+        roll: &Roll,
+        id: BrokerId,
+        got: Incarnation,
+        is_short: bool,
+    ) -> Result<(), Ineligible> {
         if !self.config.tuning.rules.joiners_are_current {
             return Ok(());
         }
@@ -110,7 +121,7 @@ impl Machine {
         if roll.is_draining(id) {
             return Err(Ineligible::Draining);
         }
-        match self.liveness.rejoins_at(now, id) {
+        match self.liveness.rejoins_at(now, id).filter(|_| !is_short) {
             Some(at) => Err(Ineligible::TooSoon(at.saturating_duration_since(now))),
             None => Ok(()),
         }

@@ -65,8 +65,12 @@ impl Partition {
         let first = items.iter().any(|item| item.flushed_bytes == 0);
         let names_changed = std::mem::take(&mut io.names_changed) || first;
         if let Some(text) = checkpoint {
-            self.write_checkpoint(&text)?;
-            io.epochs_listed = epochs;
+            match self.write_checkpoint(&text) {
+                Ok(()) => io.epochs_listed = epochs,
+                // A hint can wait for room: no record needs it.
+                Err(error) if error.is_no_space() => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(FlushPlan { partition: Arc::clone(self), items, names_changed, cut: io.cut.take(), cuts })
     }

@@ -78,3 +78,27 @@ fn a_segment_that_cannot_be_written_ends_them_too() {
     let log = kit.dir.partition(partition(0)).unwrap();
     assert!(matches!(try_append_one(&log, 1).0, Err(AppendError::Offline(_))));
 }
+
+#[test]
+fn a_disk_that_is_full_when_a_pass_begins_is_used_again_once_there_is_room() {
+    let mut kit = Kit::new();
+    kit.fill();
+    // Both partitions are in an epoch that their list of epochs does not have yet.
+    kit.disk.set_capacity(Some(0));
+    kit.dir.flush().expect("nothing is lost: the pass is made again");
+    kit.disk.set_capacity(None);
+    let log = kit.dir.partition(partition(0)).unwrap();
+    assert!(
+        matches!(try_append_one(&log, 1).0, Err(AppendError::NoSpace)),
+        "who is refused has the disk looked at again"
+    );
+    kit.pump();
+    kit.append(0);
+    kit.pump();
+    kit.dir.flush().expect("there is room");
+    drop(log);
+    let Kit { disk, dir, content, .. } = kit;
+    drop(dir);
+    let (dir, _) = open(&disk.crash()).unwrap();
+    assert_eq!(compare(&dir, &content), Loss::default());
+}

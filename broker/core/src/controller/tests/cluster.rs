@@ -417,6 +417,26 @@ fn stale_terms_and_stale_members_change_nothing() {
     assert_eq!(at, TopicPartition::new(cluster.bench.topic("a").id, PartitionIndex::new(0)));
 }
 
+/// Brokers that left again and again wait before they join, but never while acks=all waits for them.
+#[test]
+fn who_is_needed_for_acks_joins_at_once() {
+    let mut cluster = Cluster::of(3);
+    cluster.topic_on("a", &[2, 3, 1], "2");
+    for _ in 0..3 {
+        cluster.wants_isr("a", &[2]).expect("1 and 3 are slow");
+        cluster.pass(2_000);
+        cluster.wants_isr("a", &[2, 1]).expect("one member is less than acks=all needs");
+        let third = cluster.wants_isr("a", &[2, 1, 3]);
+        let Err(AlterPartitionError::Ineligible { broker, why: Ineligible::TooSoon(wait) }) = third else {
+            assert_eq!(third.map(|partition| partition.isr), Ok(ids(&[2, 3, 1])), "the first time a second is enough");
+            continue;
+        };
+        assert_eq!(broker, id(3));
+        cluster.pass(u64::try_from(wait.as_millis()).expect("seconds"));
+        cluster.wants_isr("a", &[2, 1, 3]).expect("it has waited");
+    }
+}
+
 #[test]
 fn a_slow_leader_hands_over_and_one_whose_write_failed_goes_on_in_a_new_term() {
     let mut cluster = Cluster::of(3);

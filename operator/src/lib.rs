@@ -11,3 +11,4 @@ pub mod http;
 pub mod manager;
 pub mod metrics;
 pub mod topic;
+pub mod verdict;

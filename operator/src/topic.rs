@@ -1,8 +1,8 @@
 //! The controller of Topics: `Topic` resources become topics of their Cluster, one way.
 //!
-//! Decisions are pure (`claims`, `plan`, `replicas`, `status`); only `observe`, `perform`, `turn` and `rounds` await. What is worked on
-//! at a time is a Cluster with all of its Topics: one connection, one look, requests in batches. Must never write a user's
-//! `spec`, labels or annotations; its own are one finalizer and one annotation.
+//! Decisions are pure (`claims`, `plan`, `replicas`, `status`); only `observe`, `perform`, `turn` and `rounds` await. What is
+//! worked on at a time is a Cluster with all of its Topics: one connection, one look, requests in batches. Must never write a
+//! user's `spec`, labels or annotations; its own are one finalizer and one annotation.
 
 pub mod addresses;
 pub mod claims;

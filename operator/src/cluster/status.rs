@@ -4,7 +4,6 @@
 //! status before matters only for the times at which conditions changed. Must never change such a time without a change.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_crds::cluster::{
     ControllerStatus, ListenerStatus, OperationStatus, PartitionsStatus, PoolStatus, VersionStatus,
 };
@@ -20,6 +19,7 @@ use super::names;
 use super::observed::Observed;
 use super::plan::{Plan, is_current, is_ready};
 use super::reason::{Reason, Refusal};
+use crate::verdict::Conditions;
 
 /// Everything that a status says something about.
 pub struct View<'a> {
@@ -62,29 +62,19 @@ pub fn status(view: &View<'_>, now: Timestamp) -> ClusterStatus {
 
 fn conditions(view: &View<'_>, now: Timestamp) -> Vec<Condition> {
     let before = view.cluster.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let condition = |kind: &str, (status, reason, message): (&str, Reason, String)| {
-        let same = before.iter().find(|one| one.type_ == kind && one.status == status);
-        Condition {
-            type_: kind.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_string(),
-            message,
-            observed_generation: view.cluster.metadata.generation,
-            last_transition_time: same.map_or(Time(now), |one| one.last_transition_time.clone()),
-        }
-    };
+    let made = Conditions { before, generation: view.cluster.metadata.generation, now };
     let health = health::judge(view.desired, view.observed, now);
     let refusals: Vec<&Refusal> = view.refusals.iter().chain(&health.refusals).collect();
     vec![
-        condition("Ready", ready(view, &health)),
-        condition("Reconciling", reconciling(view, &health, !refusals.is_empty())),
-        condition("Stalled", stalled(&refusals)),
-        condition("UpdatePending", pending(view)),
-        condition("DataSafe", data_safe(view)),
+        made.of("Ready", ready(view, &health)),
+        made.of("Reconciling", reconciling(view, &health, !refusals.is_empty())),
+        made.of("Stalled", stalled(&refusals)),
+        made.of("UpdatePending", pending(view)),
+        made.of("DataSafe", data_safe(view)),
     ]
 }
 
-type Verdict = (&'static str, Reason, String);
+type Verdict = crate::verdict::Verdict<Reason>;
 
 fn ready(view: &View<'_>, health: &Health) -> Verdict {
     if view.desired.is_none()

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::stream::{BoxStream, select_all};
 use futures::{Stream, StreamExt};
 use kube::api::Api;
-use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::core::{DynamicObject, NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
@@ -31,17 +31,8 @@ type News = BoxStream<'static, ObjectRef<Cluster>>;
 
 /// The Clusters of `scope` as they are known, and which of them to look at.
 pub fn news(client: &Client, scope: &Scope) -> (Store<Cluster>, News) {
-    let (reader, writer) = store();
-    let api = match scope {
-        Some(namespace) => Api::<Cluster>::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let clusters = watcher(api, watcher::Config::default())
-        .modify(|cluster| cluster.managed_fields_mut().clear())
-        .default_backoff()
-        .reflect(writer)
-        .touched_objects();
-    let own = good(clusters, "Cluster").map(|cluster| ObjectRef::from_obj(&cluster));
+    let (reader, clusters) = mirrored::<Cluster>(client, scope);
+    let own = good(clusters.touched_objects(), "Cluster").map(|cluster| ObjectRef::from_obj(&cluster));
     let mut all: Vec<News> = vec![own.boxed()];
     for kind in Kind::listed() {
         let resource = kind.resource();
@@ -53,12 +44,38 @@ pub fn news(client: &Client, scope: &Scope) -> (Store<Cluster>, News) {
         };
         all.push(labelled(api, kind.name()));
     }
-    let api = match scope {
-        Some(namespace) => Api::<PartialObjectMeta<MetadataShard>>::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    all.push(gathered(labelled(api, "MetadataShard"), METADATA_PERIOD).boxed());
+    let shards = api::<PartialObjectMeta<MetadataShard>>(client, scope);
+    all.push(gathered(labelled(shards, "MetadataShard"), METADATA_PERIOD).boxed());
     (reader, select_all(all).boxed())
+}
+
+/// The objects of a kind in `scope`.
+fn api<K>(client: &Client, scope: &Scope) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    match scope {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// Objects of a kind as they are known, without `managedFields`, and the events of the watch that keeps them so.
+pub(crate) fn mirrored<K>(
+    client: &Client,
+    scope: &Scope,
+) -> (Store<K>, impl Stream<Item = watcher::Result<watcher::Event<K>>> + use<K>)
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let (reader, writer) = store();
+    let events = watcher(api::<K>(client, scope), watcher::Config::default())
+        .modify(|object| object.managed_fields_mut().clear())
+        .default_backoff()
+        .reflect(writer);
+    (reader, events)
 }
 
 /// The Clusters that objects belong to by their label, at every change of such an object.

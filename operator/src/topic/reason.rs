@@ -49,18 +49,5 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What keeps a topic from becoming what `spec` says, until a person does something about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// In a word.
-    pub reason: Reason,
-    /// In a sentence that names the thing and the way out.
-    pub message: String,
-}
-
-impl Refusal {
-    /// A refusal.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
-    }
-}
+/// What keeps a topic from becoming what `spec` says.
+pub type Refusal = crate::verdict::Refusal<Reason>;

@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use futures::stream::{BoxStream, select};
 use futures::{FutureExt, StreamExt};
-use kube::api::Api;
-use kube::runtime::reflector::{Store, store};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::reflector::Store;
+use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
 use ottla_crds::{Cluster, Topic};
 use serde::de::DeserializeOwned;
@@ -23,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::turn::{Keeper, Key, Left, Stores, turn};
-use crate::cluster::watch::{Scope, good};
+use crate::cluster::watch::{Scope, good, mirrored};
 
 pub use super::turn::Context;
 
@@ -121,7 +120,7 @@ fn watch(client: &Client, scope: &Scope) -> (Stores, BoxStream<'static, News>) {
     (Stores { topics, clusters }, select(topic_news, cluster_news).boxed())
 }
 
-/// Objects of a kind as they are known, without `managedFields`, and the news `of` each one that changes or goes.
+/// Objects of a kind as they are known, and the news `of` each one that changes or goes.
 fn reflect<K>(
     client: &Client,
     scope: &Scope,
@@ -132,15 +131,7 @@ where
     K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
     K: Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let (reader, writer) = store();
-    let api = match scope {
-        Some(namespace) => Api::<K>::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let events = watcher(api, watcher::Config::default())
-        .modify(|object| object.managed_fields_mut().clear())
-        .default_backoff()
-        .reflect(writer);
+    let (reader, events) = mirrored::<K>(client, scope);
     let news = good(events, kind).filter_map(move |event| std::future::ready(news(event, of)));
     (reader, news.boxed())
 }
@@ -274,6 +265,7 @@ fn rest(slots: &mut HashMap<Key, Slot>, key: Key, mut keeper: Keeper, left: Left
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::reflector::store;
     use kube::runtime::reflector::store::Writer;
 
     use super::*;

@@ -3,7 +3,6 @@
 //! Owns the conditions. Pure: the time is an argument, and no condition gets a new one while its status stays.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_crds::shared::Condition;
 use ottla_crds::{Topic, TopicStatus};
 
@@ -12,6 +11,7 @@ use super::plan::{Plan, State, Step};
 use super::reason::{Reason, Refusal};
 use super::world::{Found, Sight};
 use crate::cluster::names::PAUSE;
+use crate::verdict::Conditions;
 
 /// Why the steps of a plan have not all been done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Failure {
     Later(String),
 }
 
-type Verdict = (&'static str, Reason, String);
+type Verdict = crate::verdict::Verdict<Reason>;
 
 /// The status that follows at `now`.
 pub fn status(topic: &Topic, plan: &Plan, failure: Option<&Failure>, sight: &Sight, now: Timestamp) -> TopicStatus {
@@ -61,32 +61,22 @@ pub fn is_told(topic: &Topic) -> bool {
 
 fn conditions(topic: &Topic, plan: &Plan, failure: Option<&Failure>, now: Timestamp) -> Vec<Condition> {
     let before = topic.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let condition = |kind: &str, (status, reason, message): Verdict| {
-        let same = before.iter().find(|one| one.type_ == kind && one.status == status);
-        Condition {
-            type_: kind.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_string(),
-            message,
-            observed_generation: topic.metadata.generation,
-            last_transition_time: same.map_or(Time(now), |one| one.last_transition_time.clone()),
-        }
-    };
+    let made = Conditions { before, generation: topic.metadata.generation, now };
     let refusal = match (failure, &plan.state) {
         (Some(Failure::Refused(refusal)), _) | (_, State::Refused(refusal)) => Some(refusal),
         (Some(Failure::Later(_)) | None, State::Settled | State::Waiting(..) | State::Moving(_)) => None,
     };
     let progress = progress(plan, failure);
     vec![
-        condition("Ready", ready(plan, refusal, progress.as_ref())),
-        condition(
+        made.of("Ready", ready(plan, refusal, progress.as_ref())),
+        made.of(
             "Reconciling",
             match (refusal, progress) {
                 (None, Some((reason, message))) => ("True", reason, message),
                 (Some(_), _) | (None, None) => ("False", Reason::AsDeclared, String::new()),
             },
         ),
-        condition(
+        made.of(
             "Stalled",
             match refusal {
                 Some(refusal) => ("True", refusal.reason, refusal.message.clone()),

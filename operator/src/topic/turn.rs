@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
@@ -287,20 +288,32 @@ async fn write_notes(keeper: &mut Keeper, namespace: &str, works: &mut [Work], c
         let topics = topics.clone();
         async move { (at, note(&topics, &topic, finalizer, record.as_ref()).await) }.boxed()
     };
-    let writes: Vec<_> = notes.into_iter().map(write).collect();
-    let mut answers = futures::stream::iter(writes).buffer_unordered(WRITES);
-    let mut failed = false;
-    while let Some((at, answer)) = answers.next().await {
-        context.hands.metrics.wrote("Topic", "note");
+    let (answers, failed) = written(works, notes.into_iter().map(write).collect(), "note", namespace, context).await;
+    for (at, answer) in answers {
         match answer {
             Ok(topic) => works[at].topic = keeper.wrote(topic),
-            Err(error) => {
-                failed |= !is_gone(&error);
-                works[at].failure = Some(Failure::Later(not_written(&works[at].topic, namespace, &error)));
-            }
+            Err(words) => works[at].failure = Some(Failure::Later(words)),
         }
     }
     failed
+}
+
+/// Makes writes of Topics, several at a time: what became of each, by its place, and whether the API server failed at one.
+async fn written<'a>(
+    works: &[Work],
+    writes: Vec<BoxFuture<'a, (usize, kube::Result<Topic>)>>,
+    what: &'static str,
+    namespace: &str,
+    context: &Context,
+) -> (Vec<(usize, Result<Topic, String>)>, bool) {
+    let mut running = futures::stream::iter(writes).buffer_unordered(WRITES);
+    let (mut answers, mut failed) = (Vec::new(), false);
+    while let Some((at, answer)) = running.next().await {
+        context.hands.metrics.wrote("Topic", what);
+        failed |= answer.as_ref().is_err_and(|error| !is_gone(error));
+        answers.push((at, answer.map_err(|error| not_written(&works[at].topic, namespace, &error))));
+    }
+    (answers, failed)
 }
 
 fn not_written(topic: &Topic, namespace: &str, error: &kube::Error) -> String {
@@ -321,40 +334,30 @@ async fn say(keeper: &mut Keeper, namespace: &str, works: &[Work], sight: &Sight
     let topics: Api<Topic> = Api::namespaced(context.hands.client.clone(), namespace);
     let quiet = matches!(sight, Sight::Silent(_)) && keeper.silences < SILENCES;
     let now = now();
-    let mut news: Vec<(Arc<Topic>, TopicStatus)> = Vec::new();
-    for work in works.iter().filter(|work| is_worth_telling(work)) {
+    let mut news: Vec<(usize, Arc<Topic>, TopicStatus)> = Vec::new();
+    for (at, work) in works.iter().enumerate().filter(|(_, work)| is_worth_telling(work)) {
         if quiet && is_told(&work.topic) && work.topic.metadata.deletion_timestamp.is_none() {
             continue;
         }
         let status = status(&work.topic, &work.plan, work.failure.as_ref(), sight, now);
         if work.topic.status.as_ref() != Some(&status) {
-            news.push((Arc::clone(&work.topic), status));
+            news.push((at, Arc::clone(&work.topic), status));
         }
     }
-    let write = |(topic, status): (Arc<Topic>, TopicStatus)| {
+    let write = |(at, topic, status): (usize, Arc<Topic>, TopicStatus)| {
         let topics = topics.clone();
         async move {
             let (name, uid) = (topic.name_any(), topic.meta().uid.clone());
             let metadata = json!({"name": name, "uid": uid});
             let patch =
                 json!({"apiVersion": ottla_crds::API_VERSION, "kind": "Topic", "metadata": metadata, "status": status});
-            let answer = topics.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await;
-            (topic, answer)
+            (at, topics.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await)
         }
         .boxed()
     };
-    let writes: Vec<_> = news.into_iter().map(write).collect();
-    let mut answers = futures::stream::iter(writes).buffer_unordered(WRITES);
-    let mut failed = false;
-    while let Some((topic, answer)) = answers.next().await {
-        context.hands.metrics.wrote("Topic", "status");
-        match answer {
-            Ok(topic) => drop(keeper.wrote(topic)),
-            Err(error) => {
-                failed |= !is_gone(&error);
-                not_written(&topic, namespace, &error);
-            }
-        }
+    let (answers, failed) = written(works, news.into_iter().map(write).collect(), "status", namespace, context).await;
+    for topic in answers.into_iter().filter_map(|(_, answer)| answer.ok()) {
+        keeper.wrote(topic);
     }
     failed
 }

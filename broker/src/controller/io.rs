@@ -128,9 +128,6 @@ impl Tools {
         let done = writes.iter().zip(contents).zip(&results).filter(|(_, result)| result.is_ok());
         let done = done.map(|((write, content), _)| (&write.content, content)).collect();
         let kept = self.ledger.lock().keep(done);
-        if let Err(error) = &kept {
-            tracing::error!(%error, "what is committed is not acted on yet");
-        }
         for (write, result) in writes.iter().zip(results) {
             let document = write.content.id();
             let outcome = match result {

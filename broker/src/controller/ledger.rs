@@ -131,7 +131,10 @@ impl Ledger {
         match self.copies.keep(documents.into_iter()) {
             Ok(()) => Ok(()),
             Err(CopiesError::Stopped(_)) => Err(TakeError::NotKept),
-            Err(full @ CopiesError::Full(_)) => Err(TakeError::Full(full)),
+            Err(full @ CopiesError::Full(_)) => {
+                tracing::error!(error = %full, "the newest metadata is not acted on yet");
+                Err(TakeError::Full(full))
+            }
             Err(error) => {
                 tracing::error!(%error, "metadata is not acted on any more");
                 self.site.fail(&error.to_string());

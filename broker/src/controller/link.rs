@@ -420,8 +420,7 @@ pub(super) fn take_in(
                         continue;
                     }
                 };
-                if let Err(TakeError::Full(error)) = &taken {
-                    tracing::error!(%error, "the newest metadata is not acted on yet");
+                if let Err(TakeError::Full(_)) = &taken {
                     *gap.0.lock() = Some(clock.monotonic());
                     continue;
                 }

@@ -3,8 +3,8 @@
 //! A leader names the terms in which it speaks and the run of every member; whatever is stale is refused with its
 //! numbers and changes nothing. A change that is accepted gives the partition a new version even if the set stays as it
 //! is: whatever else the leader had asked for before is then too late (ADR 0006). Whoever joins is the registered run of
-//! an admitted broker that stays, and did not leave a moment ago, unless acks=all waits for it. When the last target of a reassignment joins, the
-//! reassignment is completed in the same change (L3).
+//! an admitted broker that stays, and did not leave a moment ago, unless acks=all waits for it. When the last target of a
+//! reassignment joins, the reassignment is completed in the same change (L3).
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -82,8 +82,8 @@ impl Machine {
         }
         check_isr(current, leader, &wanted.isr)?;
         let roll = self.roll(work);
-        let minimum = self.replica_config(&place.topic).min_insync_replicas;
-        let is_short = current.isr.len() < current.needed_in_sync(minimum);
+        let change = self.change_of(&place.topic, current);
+        let is_short = change.is_short();
         for (id, run) in wanted.isr.iter().filter(|(id, _)| !current.isr.contains(id)) {
             let may = self.may_join(now, &roll, *id, *run, is_short);
             may.map_err(|why| AlterPartitionError::Ineligible { broker: *id, why })?;
@@ -97,7 +97,7 @@ impl Machine {
         }
         work.urgency = if current.isr.iter().all(is_wanted) { Urgency::Growth } else { Urgency::Election };
         let waits = self.config.tuning.rules.reassignment_waits_for_targets;
-        let change = self.change_of(&place.topic, current).in_sync(isr).complete_reassignment(waits).renewed();
+        let change = change.in_sync(isr).complete_reassignment(waits).renewed();
         Ok(self.change_one(work, &place, change).unwrap_or_else(|| current.clone()))
     }
 

@@ -222,8 +222,8 @@ impl Change {
         let lost = |id: BrokerId| self.lost.contains(&id);
         let was_member = |id: BrokerId| self.before.elr.contains(&id) || self.before.isr.contains(&id);
         // Whoever just left the in-sync set is eligible only if too few stay to commit anything without it.
-        let below = self.next.isr.len() < self.needed();
-        let eligible = replicas().filter(|&id| below && was_member(id) && !lost(id));
+        let short = self.is_short();
+        let eligible = replicas().filter(|&id| short && was_member(id) && !lost(id));
         let unclean = || {
             let last_known = self.before.last_known_elr.iter().copied().filter(|id| self.next.replicas.contains(id));
             voters.first(last_known).or_else(|| voters.first(replicas())).filter(|_| self.unclean)
@@ -243,10 +243,15 @@ impl Change {
         self.next.needed_in_sync(self.min_insync)
     }
 
+    /// Whether fewer are.
+    pub(super) fn is_short(&self) -> bool {
+        self.next.isr.len() < self.needed()
+    }
+
     fn judge_eligible(&mut self) {
         let (before, next) = (&self.before, &self.next);
         let others = |id: &BrokerId| next.replicas.contains(id) && !next.isr.contains(id);
-        if next.isr.len() >= self.needed() {
+        if !self.is_short() {
             self.next.elr = Vec::new();
             self.next.last_known_elr = Vec::new();
             return;

@@ -214,8 +214,8 @@ impl Member {
         let allotted = |from: Incarnation| {
             (from..=registered).contains(&recorded) && registered.get().saturating_sub(from.get()) < RUNS_SKIPPED
         };
-        let from = self.admitted_from;
-        let same_run = recorded == registered || from == Some(recorded) || from.is_some_and(allotted);
+        let is_of = |from: Incarnation| recorded == from || allotted(from);
+        let same_run = recorded == registered || self.admitted_from.is_some_and(is_of);
         self.broker.directory == standing.directory && same_run
     }
 

@@ -1,8 +1,8 @@
 //! A follower reports its durable end.
 //!
-//! Owns what an acknowledgement changes: the follower's end, where its log begins, since when it is caught up, that it knows this epoch. One
-//! of an older session, of another run, or past what was pushed changes nothing (R11): those are a peer's bytes, so never
-//! a reason to panic.
+//! Owns what an acknowledgement changes: the follower's end, where its log begins, since when it is caught up, that it knows
+//! this epoch. One of an older session, of another run, or past what was pushed changes nothing (R11): those are a peer's
+//! bytes, so never a reason to panic.
 
 use std::time::Instant;
 

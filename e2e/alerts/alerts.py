@@ -101,17 +101,19 @@ def annotations(name, series):
     return {key: write(text) for key, text in ALERTS[name]["annotations"].items()}
 
 
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
 class Watched:
     """Three brokers, and a Prometheus that asks each every second."""
 
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ottla-alerts-"))
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.port = one.getsockname()[1]
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.first = min(one.getsockname()[1], 60000)
+        # Brokers take the three ports from there on, and those 100 and 200 higher.
+        self.port, self.first = free_port(), min(free_port(), 60000)
         self.environment = os.environ | {"NODES_DIR": str(self.folder / "nodes"), "NODES_PORT": str(self.first)}
         self.prometheus = None
 

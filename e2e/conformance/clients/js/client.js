@@ -80,7 +80,7 @@ const headersOf = message => Object.entries(message.headers ?? {}).flatMap(
 const produce = async () => {
   const compression = { none: 'None', gzip: 'GZIP', snappy: 'Snappy', lz4: 'LZ4', zstd: 'ZSTD' }[args.compression ?? 'none']
   const producer = kafka.producer({ idempotent: args.idempotence === 'true', allowAutoTopicCreation: false })
-  await producer.connect()
+  await connect(producer)
   const messages = records()
   for (let at = 0; at < messages.length; at += 50) {
     const answers = await producer.send({
@@ -98,7 +98,7 @@ const consume = async () => {
   const lines = []
   // Nothing is ever committed: a member that has to join again begins again.
   reader.on(reader.events.GROUP_JOIN, () => { lines.length = 0 })
-  await reader.connect()
+  await connect(reader)
   await reader.subscribe({ topic: args.topic, fromBeginning: true })
   await reader.run({
     autoCommit: false,
@@ -119,7 +119,7 @@ const join = async (more = {}) => {
   const member = consumer(args.group, more)
   const state = { held: [], places: [], leave: () => member.disconnect(), consumer: member }
   member.on(member.events.GROUP_JOIN, ({ payload }) => { state.held = payload.memberAssignment[args.topic] ?? [] })
-  await member.connect()
+  await connect(member)
   await member.subscribe({ topic: args.topic, fromBeginning: true })
   await member.run({
     autoCommit: false,
@@ -147,12 +147,11 @@ const commit = async () => {
   await until('offset 4 of partition 0 did not come', () => first.places.includes('0/4'))
   await first.consumer.commitOffsets([{ topic: args.topic, partition: 0, offset: '5', metadata: 'half way' }])
   await first.leave()
-  const admin = kafka.admin()
-  await admin.connect()
-  const [{ partitions }] = await admin.fetchOffsets({ groupId: args.group, topics: [args.topic] })
-  const found = partitions.find(place => place.partition === 0)
-  want(found.offset === '5' && found.metadata === 'half way', `committed 5, found ${JSON.stringify(found)}`)
-  await admin.disconnect()
+  await withAdmin(async admin => {
+    const [{ partitions }] = await admin.fetchOffsets({ groupId: args.group, topics: [args.topic] })
+    const found = partitions.find(place => place.partition === 0)
+    want(found.offset === '5' && found.metadata === 'half way', `committed 5, found ${JSON.stringify(found)}`)
+  }, UNANSWERED)
   const second = await join()
   await until('nothing more came', () => second.places.some(place => place.startsWith('0/')))
   const resumed = second.places.find(place => place.startsWith('0/'))
@@ -180,14 +179,17 @@ const again = async (what, words, call) => {
 // kafkajs gives an administrator's call up when the broker that it chose does not run; nobody has heard the call then.
 const UNHEARD = /ECONNREFUSED/
 // Or when it died meanwhile: what may be asked twice is asked again.
-const UNANSWERED = /ECONNREFUSED|ECONNRESET/
+const UNANSWERED = /ECONNREFUSED|ECONNRESET|Closed connection/
 const patient = (client, lost) => new Proxy(client, {
   get: (_, name) => (...words) => again(`nobody heard ${name}`, lost, () => client[name](...words)),
 })
 
+// The same for connecting, in which an idempotent producer asks for its id.
+const connect = client => patient(client, UNANSWERED).connect()
+
 const withAdmin = async (work, lost = UNHEARD) => {
   const admin = patient(kafka.admin(), lost)
-  await admin.connect()
+  await connect(admin)
   await work(admin)
   await admin.disconnect()
 }

@@ -22,3 +22,4 @@ pub mod reconcile;
 mod safety;
 pub mod status;
 pub mod watch;
+pub mod windows;

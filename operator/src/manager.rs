@@ -110,14 +110,15 @@ pub async fn operate(args: Args, socket: TcpListener, stop: CancellationToken) -
         concurrency: usize::from(args.concurrency),
     });
     let work_stop = CancellationToken::new();
-    tokio::select! {
-        _ = leading.wait_for(|leads| *leads) => {
-            for scope in scopes(&args) {
-                tasks.spawn(topic::rounds::run(scope.clone(), Arc::clone(&topics), work_stop.clone()));
-                tasks.spawn(control(scope, Arc::clone(&context), args.concurrency, work_stop.clone()));
-            }
+    let leads = tokio::select! {
+        _ = leading.wait_for(|leads| *leads) => true,
+        () = stop.cancelled() => false,
+    };
+    if leads {
+        for scope in scopes(&args) {
+            tasks.spawn(topic::rounds::run(scope.clone(), Arc::clone(&topics), work_stop.clone()));
+            tasks.spawn(control(scope, Arc::clone(&context), args.concurrency, work_stop.clone()));
         }
-        () = stop.cancelled() => {}
     }
     let lost = tokio::select! {
         () = stop.cancelled() => false,
@@ -159,10 +160,14 @@ fn lease_store(config: &Config, args: &Args) -> anyhow::Result<Arc<Kubernetes>> 
     Ok(Arc::new(Kubernetes::new(config, Handle::current(), LEASE_OF, LEASE_DEADLINE)?))
 }
 
+/// The name of this replica, if it has one.
+fn replica(args: &Args) -> Option<String> {
+    args.identity.clone().or_else(|| std::env::var("HOSTNAME").ok())
+}
+
 /// Every run of a process is a holder of its own.
 fn holder(args: &Args) -> Holder {
-    let name =
-        args.identity.clone().or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_else(|| "operator".to_owned());
+    let name = replica(args).unwrap_or_else(|| "operator".to_owned());
     Holder(format!("{name}_{}", uuid::Uuid::new_v4().simple()))
 }
 

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use ottla_core::config::{BrokerConfig, broker};
-use ottla_crds::cluster::{Listener, ListenerType, Pool};
+use ottla_crds::cluster::{Listener, ListenerType, Pool, UpdatePolicy};
 use ottla_crds::{Cluster, ClusterSpec};
 
 use super::names;
 use super::reason::{Reason, Refusal};
+use super::windows;
 
 /// Keys that follow from the rest of `spec`, or from where a broker runs.
 const OURS: &[&str] = &[
@@ -44,6 +45,7 @@ pub fn check(cluster: &Cluster) -> Result<(), Refusal> {
     brokers(spec)?;
     spec.listeners.iter().try_for_each(listener)?;
     spec.pools.iter().try_for_each(rack)?;
+    updates(spec)?;
     if spec.authorization.enabled {
         let message = "spec.authorization.enabled: authorization does not work yet; leave it out";
         return Err(Refusal::new(Reason::AuthorizationUnsupported, message));
@@ -132,6 +134,20 @@ fn rack(pool: &Pool) -> Result<(), Refusal> {
     }
 }
 
+fn updates(spec: &ClusterSpec) -> Result<(), Refusal> {
+    let refuse = |message: String| Err(Refusal::new(Reason::InvalidWindow, message));
+    let updates = &spec.updates;
+    if updates.policy == UpdatePolicy::InWindow && updates.windows.is_empty() {
+        return refuse("spec.updates.policy is InWindow and there is no window; declare one in spec.updates.windows, or another policy".to_owned());
+    }
+    for (index, window) in updates.windows.iter().enumerate() {
+        if let Some(problem) = windows::problem(window) {
+            return refuse(format!("spec.updates.windows[{index}]: {problem}"));
+        }
+    }
+    Ok(())
+}
+
 /// A Pod's name is its host name. Ids grow, so that three digits are kept free.
 fn lengths(cluster: &Cluster) -> Result<(), Refusal> {
     let name = cluster.metadata.name.as_deref().unwrap_or_default();
@@ -190,6 +206,9 @@ mod tests {
         refused(external, Reason::ListenerUnsupported, "spec.listeners[x]");
         refused("listeners: [{name: x, port: 9094, tls: {}}]", Reason::ListenerUnsupported, "tls");
         refused("listeners: [{name: x, port: 9644}]", Reason::ListenerUnsupported, "9644");
+        refused("updates: {policy: InWindow}", Reason::InvalidWindow, "declare one in spec.updates.windows");
+        let window = "updates: {windows: [{schedule: \"0 2 * *\", duration: 1h}]}";
+        refused(window, Reason::InvalidWindow, "spec.updates.windows[0]");
         refused("authorization: {enabled: true}", Reason::AuthorizationUnsupported, "leave it out");
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use ottla_crds::Cluster;
-use ottla_crds::cluster::{Listener, ListenerType, Pool, UpdatePolicy};
+use ottla_crds::cluster::{Listener, ListenerType, Pool, Updates};
 
 use super::check::check;
 use super::child::{Child, Owner};
@@ -48,6 +48,8 @@ pub struct Seat {
     pub claim: String,
     /// It is to leave, and still holds replicas.
     pub leaves: bool,
+    /// The label of its Pod that says which zone it is in.
+    pub rack: Option<String>,
 }
 
 /// What should be.
@@ -65,8 +67,10 @@ pub struct Desired {
     pub dismissed: Vec<i32>,
     /// The image that brokers should run.
     pub image: String,
-    /// When brokers may be restarted.
-    pub policy: UpdatePolicy,
+    /// When brokers may be restarted, and how many together.
+    pub updates: Updates,
+    /// A person has asked that no broker run.
+    pub hibernates: bool,
 }
 
 impl Desired {
@@ -96,9 +100,12 @@ pub fn desired(cluster: &Cluster, facts: &Facts, settings: &Settings) -> Result<
     children.push(broker_config);
     children.push(config::clients(&owner, &listeners));
     children.extend(network::children(&owner, cluster, &listeners));
-    children.push(storage::disruption_budget(&owner, seating.pods(), facts.steady));
+    let hibernates = is_asked(cluster, names::HIBERNATE);
+    // Of brokers that are not to run none has to stay.
+    let pods = if hibernates { 0 } else { seating.pods() };
+    children.push(storage::disruption_budget(&owner, pods, facts.steady));
     for (pool, seat) in seating.seats(cluster) {
-        children.push(storage::claim(&owner, cluster, pool, seat));
+        children.push(storage::claim(&owner, cluster, pool, seat, &image));
         let recipe =
             pod::Recipe { owner: &owner, cluster, pool, listeners: &listeners, image: &image, config: &config_name };
         children.push(recipe.pod(seat));
@@ -115,7 +122,14 @@ pub fn desired(cluster: &Cluster, facts: &Facts, settings: &Settings) -> Result<
     }
     children.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     let Seating { brokers, kept, dismissed } = seating;
-    Ok(Desired { owner, children, brokers, kept, dismissed, image, policy: cluster.spec.updates.policy })
+    let updates = cluster.spec.updates.clone();
+    Ok(Desired { owner, children, brokers, kept, dismissed, image, updates, hibernates })
+}
+
+/// Whether a person has set that annotation to `true`.
+pub fn is_asked(cluster: &Cluster, annotation: &str) -> bool {
+    let annotations = cluster.metadata.annotations.as_ref();
+    annotations.and_then(|all| all.get(annotation)).is_some_and(|value| value == "true")
 }
 
 /// Who the children of `cluster` belong to.
@@ -183,7 +197,7 @@ impl Seating {
         let pod = names::pod(cluster, &pool.name, id);
         let volume = pool.storage.volumes.first().map_or("data", |volume| volume.name.as_str());
         let claim = names::claim(volume, &pod);
-        self.brokers.insert(id, Seat { id, pool: pool.name.clone(), pod, claim, leaves });
+        self.brokers.insert(id, Seat { id, pool: pool.name.clone(), pod, claim, leaves, rack: pool.rack.clone() });
     }
 
     /// How many brokers may have a Pod: also those that are to go.

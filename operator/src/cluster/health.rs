@@ -63,6 +63,24 @@ fn is_young(pod: &Value, now: Timestamp) -> bool {
     born.is_some_and(|born| now.duration_since(born) < YOUNG)
 }
 
+/// Why a broker does not serve, if that is more than a start that takes its time.
+pub(super) fn failure(name: &str, pod: &Value, now: Timestamp) -> Option<String> {
+    if is_ready(pod) || pod.is_going() {
+        return None;
+    }
+    if let Some((_, message)) = trouble(name, pod) {
+        return Some(message);
+    }
+    let containers = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+    let ended: i64 = containers.filter_map(|one| one["restartCount"].as_i64()).sum();
+    if ended > 0 {
+        return Some(format!(
+            "Pod {name} has ended {ended} time(s) and does not serve: see `kubectl logs {name} --previous`"
+        ));
+    }
+    (!is_young(pod, now)).then(|| format!("Pod {name} does not serve: see `kubectl logs {name}`"))
+}
+
 /// What is wrong with a Pod that does not serve, as far as its status says.
 fn trouble(name: &str, pod: &Value) -> Option<(Reason, String)> {
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();

@@ -16,10 +16,17 @@ pub const APPLIED: &str = "ottla.dev/applied";
 pub const REVISION: &str = "ottla.dev/revision";
 /// On Pods: the checksum of the part of it that the Cluster's owner declared.
 pub const DECLARED: &str = "ottla.dev/declared";
-/// On a Cluster, by people: every new value has its brokers restarted once. Pods carry the value that they were made with.
+/// By people. On a Cluster: every new value has its brokers restarted once. On a Pod: any value has that one restarted; the
+/// Pod that follows it does not have it.
 pub const RESTART: &str = "ottla.dev/restart";
+/// On Pods: the value of [`RESTART`] that their Cluster had when they were made.
+pub const RESTARTED: &str = "ottla.dev/restarted";
+/// On volumes: the image of the brokers that run on them, for the time when none does.
+pub const IMAGE: &str = "ottla.dev/image";
 /// On a Cluster, by people: while it is `true` nothing is changed.
 pub const PAUSE: &str = "ottla.dev/pause";
+/// On a Cluster, by people: while it is `true` no broker runs; everything else stays.
+pub const HIBERNATE: &str = "ottla.dev/hibernate";
 /// Keeps a Cluster whose volumes go with it until its metadata is gone as well.
 pub const FINALIZER: &str = "ottla.dev/cluster";
 

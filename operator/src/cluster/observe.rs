@@ -31,7 +31,7 @@ pub async fn look(client: &Client, owner: &Owner) -> kube::Result<Observed> {
     let lists = try_join_all(Kind::listed().map(|kind| list(client, owner, kind, &selector)));
     let (lists, documents) = try_join(lists, metadata(client, owner, &selector)).await?;
     let objects: BTreeMap<_, _> = lists.into_iter().flatten().collect();
-    Ok(Observed { objects, documents, can_stop: BTreeMap::new() })
+    Ok(Observed { objects, documents, ..Observed::default() })
 }
 
 /// Looks for objects by name that were not found by label: somebody may have taken the label off, or the name may be

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::child::Seen;
@@ -21,6 +22,10 @@ pub struct Observed {
     pub documents: Documents,
     /// What brokers say of being stopped; who is not in it has not been asked or has not answered.
     pub can_stop: BTreeMap<i32, CanStop>,
+    /// Several of which the controller has said that all of them may be stopped together; none if it was not asked.
+    pub together: BTreeSet<i32>,
+    /// When this was.
+    pub now: Timestamp,
 }
 
 /// Whether a broker may be stopped.
@@ -84,16 +89,23 @@ impl Observed {
         registered.filter(|id| !seats.values().any(|ids| ids.contains(id))).copied().collect()
     }
 
-    /// The image of most of the brokers' Pods, the greater one of two as frequent.
+    /// The image of most of the brokers' Pods; where there are none, of most of their volumes.
     fn image(&self) -> Option<String> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for (_, pod) in self.of(Kind::Pod).filter(|(_, pod)| pod.broker().is_some()) {
-            if let Some(image) = pod["spec"]["containers"][0]["image"].as_str() {
-                *counts.entry(image).or_default() += 1;
-            }
-        }
-        counts.into_iter().max_by_key(|(image, count)| (*count, *image)).map(|(image, _)| image.to_owned())
+        let pods = self.of(Kind::Pod).filter(|(_, pod)| pod.broker().is_some());
+        let running = most(pods.filter_map(|(_, pod)| pod["spec"]["containers"][0]["image"].as_str()));
+        running.or_else(|| {
+            most(self.of(Kind::PersistentVolumeClaim).filter_map(|(_, claim)| claim.annotation(names::IMAGE)))
+        })
     }
+}
+
+/// The most frequent text, the greater one of two as frequent.
+fn most<'a>(texts: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for text in texts {
+        *counts.entry(text).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(text, count)| (*count, *text)).map(|(text, _)| text.to_owned())
 }
 
 /// The pool and the broker that an object belongs to: by its labels, or by its name if somebody has taken them off.

@@ -19,9 +19,11 @@ use super::reason::{Reason, Refusal};
 use compare::{compare_amounts, covers};
 
 mod compare;
+mod hibernate;
 mod roll;
 mod sweep;
 
+pub(super) use roll::candidates;
 pub use roll::{is_current, is_ready};
 
 #[cfg(test)]
@@ -48,6 +50,8 @@ pub enum Why {
     Outdated,
     /// Its broker has left.
     Dismissed,
+    /// A person wants that no broker runs.
+    Hibernated,
 }
 
 /// One change.
@@ -131,10 +135,17 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     }
     if plan.metadata(desired, observed) {
         for child in desired.children.iter().filter(|child| child.kind == Kind::PersistentVolumeClaim) {
-            plan.ensure_claim(desired, observed, child);
+            // Who does not run needs no new disk.
+            if !desired.hibernates || observed.get(child.kind, &child.name).is_some() {
+                plan.ensure_claim(desired, observed, child);
+            }
         }
-        roll::plan(&mut plan, desired, observed);
-        plan.leaving(desired, observed);
+        if desired.hibernates {
+            hibernate::plan(&mut plan, desired, observed);
+        } else {
+            roll::plan(&mut plan, desired, observed);
+            plan.leaving(desired, observed);
+        }
     }
     sweep::plan(&mut plan, desired, observed);
     plan

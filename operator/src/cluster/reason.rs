@@ -27,6 +27,8 @@ pub enum Reason {
     BrokerCrashes,
     /// A person has asked that nothing be changed.
     Paused,
+    /// A person has asked that no broker run.
+    Hibernated,
     /// `spec.pools` declares no broker.
     NoBrokers,
     /// A key or value of `spec.config` cannot be used.
@@ -67,8 +69,12 @@ pub enum Reason {
     StopRefused,
     /// The policy wants a person to ask.
     WaitsForPerson,
-    /// The policy wants a window, and windows are not acted on yet.
+    /// The policy wants a window, and none is open.
     WaitsForWindow,
+    /// A broker that was restarted does not serve; nothing else is restarted until it does.
+    RollHalted,
+    /// A window of `spec.updates` never opens, or names a time zone that there is not.
+    InvalidWindow,
     /// Only the operator's own idea of a Pod is new.
     OperatorChanged,
     /// Every partition has a leader and all of its in-sync replicas.
@@ -95,6 +101,7 @@ impl Reason {
             Self::ImageUnavailable => "ImageUnavailable",
             Self::BrokerCrashes => "BrokerCrashes",
             Self::Paused => "Paused",
+            Self::Hibernated => "Hibernated",
             Self::NoBrokers => "NoBrokers",
             Self::InvalidConfig => "InvalidConfig",
             Self::TooFewBrokers => "TooFewBrokers",
@@ -116,6 +123,8 @@ impl Reason {
             Self::StopRefused => "StopRefused",
             Self::WaitsForPerson => "WaitsForPerson",
             Self::WaitsForWindow => "WaitsForWindow",
+            Self::RollHalted => "RollHalted",
+            Self::InvalidWindow => "InvalidWindow",
             Self::OperatorChanged => "OperatorChanged",
             Self::AllInSync => "AllInSync",
             Self::UnderReplicated => "UnderReplicated",

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use super::apply::{Failure, Hands, set_finalizers};
 use super::child::Owner;
-use super::desired::{Settings, desired, owner};
+use super::desired::{Settings, desired, is_asked, owner};
 use super::kind::Kind;
 use super::names::{FINALIZER, MANAGER, PAUSE, claim, pod};
 use super::observe::{look, look_by_name};
@@ -157,17 +157,19 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
         return Ok(Left::More);
     }
     let mut observed = look(&context.hands.client, &owner).await?;
+    observed.now = now();
     look_for_unseen(context, &cluster, &owner, &mut observed).await?;
     let facts = observed.facts(&owner.name);
     let wanted = desired(&cluster, &facts, &context.settings);
     let mut plan_now = Plan::default();
     let mut refusals = Vec::new();
-    let paused = cluster.annotations().get(PAUSE).is_some_and(|value| value == "true");
+    let paused = is_asked(&cluster, PAUSE);
     match &wanted {
         Ok(desired) => {
             let names = desired.children.iter().map(|child| (child.kind, child.name.as_str()));
             look_by_name(&context.hands.client, &owner, names, &mut observed).await?;
-            observed.can_stop = safety::ask(desired, &observed).await;
+            let answers = safety::ask(desired, &observed).await;
+            (observed.can_stop, observed.together) = (answers.each, answers.together);
             plan_now = plan(desired, &observed);
             refusals.append(&mut plan_now.refusals);
         }
@@ -185,7 +187,7 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
         refusals: &refusals,
         paused,
     };
-    say(context, &clusters, &cluster, status(&view, now())).await?;
+    say(context, &clusters, &cluster, status(&view, observed.now)).await?;
     if let Some(failure) = failed {
         return Err(failure.into());
     }

@@ -3,7 +3,7 @@
 //! Owns the question. Must never answer on behalf of a controller that was not reached: who is not in the answer must not be
 //! stopped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,20 +14,37 @@ use super::desired::Desired;
 use super::kind::Kind;
 use super::names;
 use super::observed::{CanStop, Observed};
-use super::plan::{is_current, is_ready};
+use super::plan::{candidates, is_current, is_ready};
 
 /// How long all questions of one turn may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How long one may take.
 const QUESTION: Duration = Duration::from_secs(2);
 
+/// What was answered.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// Whether one broker alone may be stopped.
+    pub(super) each: BTreeMap<i32, CanStop>,
+    /// Several that may all be stopped at once.
+    pub(super) together: BTreeSet<i32>,
+}
+
+/// What is asked.
+struct Questions {
+    each: Vec<i32>,
+    /// Those that would go together, the last first if not all may.
+    together: Vec<i32>,
+}
+
 /// Asks about every broker that runs something older than what is wanted; nobody is asked when there is none.
-pub(super) async fn ask(desired: &Desired, observed: &Observed) -> BTreeMap<i32, CanStop> {
-    let mut answers = BTreeMap::new();
+pub(super) async fn ask(desired: &Desired, observed: &Observed) -> Answers {
+    let mut answers = Answers::default();
     let outdated = outdated(desired, observed);
-    if !outdated.is_empty() {
+    if !outdated.is_empty() && !desired.hibernates {
+        let questions = Questions { each: outdated, together: candidates(desired, observed) };
         // What was answered until then counts.
-        let asked = tokio::time::timeout(DEADLINE, ask_all(desired, observed, &outdated, &mut answers)).await;
+        let asked = tokio::time::timeout(DEADLINE, ask_all(desired, observed, &questions, &mut answers)).await;
         if asked.is_err() {
             let (namespace, cluster) = (&desired.owner.namespace, &desired.owner.name);
             tracing::warn!(namespace, cluster, "no answer within {DEADLINE:?} whether brokers may be stopped");
@@ -58,16 +75,16 @@ fn addresses(desired: &Desired, observed: &Observed) -> Vec<IpAddr> {
     serving.into_iter().map(|(_, address)| address).collect()
 }
 
-async fn ask_all(desired: &Desired, observed: &Observed, ids: &[i32], answers: &mut BTreeMap<i32, CanStop>) {
+async fn ask_all(desired: &Desired, observed: &Observed, questions: &Questions, answers: &mut Answers) {
     for address in addresses(desired, observed) {
         let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
         let uri = format!("http://{host}:{}", names::GRPC_PORT).parse().expect("an address and a port make one");
         let Ok(channel) = endpoint(uri).timeout(QUESTION).connect().await else { continue };
         let mut client = Client::new(channel);
-        for id in ids {
+        for id in &questions.each {
             match client.may_stop(MayStopRequest { brokers: vec![*id] }).await {
-                Ok(answer) if answer.get_ref().may => drop(answers.insert(*id, CanStop::Yes)),
-                Ok(_) => drop(answers.insert(*id, CanStop::No)),
+                Ok(answer) if answer.get_ref().may => drop(answers.each.insert(*id, CanStop::Yes)),
+                Ok(_) => drop(answers.each.insert(*id, CanStop::No)),
                 // Not the controller, most likely: the next one may be.
                 Err(status) => {
                     tracing::debug!(%address, message = status.message(), "ask whether a broker may be stopped");
@@ -75,9 +92,18 @@ async fn ask_all(desired: &Desired, observed: &Observed, ids: &[i32], answers: &
                 }
             }
         }
-        if !answers.is_empty() {
-            return;
+        if answers.each.is_empty() {
+            continue;
         }
+        // The controller counts them as gone together: every partition keeps what acks=all needs without all of them.
+        for some in (2..=questions.together.len()).rev().filter_map(|count| questions.together.get(..count)) {
+            let answer = client.may_stop(MayStopRequest { brokers: some.to_vec() }).await;
+            if answer.is_ok_and(|answer| answer.get_ref().may) {
+                answers.together = some.iter().copied().collect();
+                break;
+            }
+        }
+        return;
     }
 }
 
@@ -108,6 +134,6 @@ mod tests {
     async fn who_is_not_reached_says_nothing() {
         let observed = settled(&three(""));
         let changed = wanted(&three(", config: {num.partitions: 6}"), &observed).unwrap();
-        assert!(ask(&changed, &observed).await.is_empty(), "no Pod has an address");
+        assert!(ask(&changed, &observed).await.each.is_empty(), "no Pod has an address");
     }
 }

@@ -1,7 +1,8 @@
 //! `status`: what a Cluster is, in the words of its schema.
 //!
 //! Owns conditions, counts and the operation. Pure: the time is an argument. Everything follows from what was seen; the
-//! status before matters only for the times at which conditions changed. Must never change such a time without a change.
+//! status before matters only for the times at which conditions changed, and for how a restart is called: one that ends a roll
+//! is part of it. Must never change such a time without a change.
 
 use jiff::Timestamp;
 use ottla_crds::cluster::{
@@ -17,7 +18,7 @@ use super::health::{self, Health};
 use super::kind::Kind;
 use super::names;
 use super::observed::Observed;
-use super::plan::{Plan, is_current, is_ready};
+use super::plan::{Operation, Plan, is_current, is_ready};
 use super::reason::{Reason, Refusal};
 use crate::verdict::Conditions;
 
@@ -41,9 +42,10 @@ pub struct View<'a> {
 pub fn status(view: &View<'_>, now: Timestamp) -> ClusterStatus {
     let summary = view.observed.documents.summary();
     let led = summary.filter(|summary| summary.controller.is_some());
+    let health = health::judge(view.desired, view.observed, now);
     ClusterStatus {
         observed_generation: view.cluster.metadata.generation,
-        conditions: conditions(view, now),
+        conditions: conditions(view, &health, now),
         cluster_id: summary.map(|summary| summary.cluster_id.clone()),
         version: version(view),
         controller: led
@@ -56,25 +58,31 @@ pub fn status(view: &View<'_>, now: Timestamp) -> ClusterStatus {
             under_replicated: Some(summary.under_replicated),
             offline: Some(summary.offline),
         }),
-        operation: operation(view, now),
+        operation: operation(view, &health, now),
     }
 }
 
-fn conditions(view: &View<'_>, now: Timestamp) -> Vec<Condition> {
+fn conditions(view: &View<'_>, health: &Health, now: Timestamp) -> Vec<Condition> {
     let before = view.cluster.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let made = Conditions { before, generation: view.cluster.metadata.generation, now };
-    let health = health::judge(view.desired, view.observed, now);
-    let refusals: Vec<&Refusal> = view.refusals.iter().chain(&health.refusals).collect();
+    // What keeps a Pod from serving that is not to run is nobody's affair.
+    let of_pods = if sleeps(view, health) { &[][..] } else { &health.refusals };
+    let refusals: Vec<&Refusal> = view.refusals.iter().chain(of_pods).collect();
     vec![
-        made.of("Ready", ready(view, &health)),
-        made.of("Reconciling", reconciling(view, &health, !refusals.is_empty())),
+        made.of("Ready", ready(view, health)),
+        made.of("Reconciling", reconciling(view, health, !refusals.is_empty())),
         made.of("Stalled", stalled(&refusals)),
         made.of("UpdatePending", pending(view)),
-        made.of("DataSafe", data_safe(view)),
+        made.of("DataSafe", data_safe(view, health)),
     ]
 }
 
 type Verdict = crate::verdict::Verdict<Reason>;
+
+/// Whether no broker is to run, and nothing keeps it so.
+fn sleeps(view: &View<'_>, health: &Health) -> bool {
+    view.desired.is_some_and(|desired| desired.hibernates) && (!view.paused || health.serving == 0)
+}
 
 fn ready(view: &View<'_>, health: &Health) -> Verdict {
     if view.desired.is_none()
@@ -83,6 +91,11 @@ fn ready(view: &View<'_>, health: &Health) -> Verdict {
         return ("False", refusal.reason, refusal.message.clone());
     }
     let (serving, total) = (health.serving, health.total);
+    if sleeps(view, health) {
+        let what = if serving == 0 { "no broker runs" } else { "brokers are being stopped" };
+        let message = format!("{what}: the Cluster is annotated {}=true", names::HIBERNATE);
+        return ("False", Reason::Hibernated, message);
+    }
     if total == 0 {
         return ("False", Reason::NoBrokers, "spec.pools declares no broker: raise replicas".to_owned());
     }
@@ -102,7 +115,7 @@ fn reconciling(view: &View<'_>, health: &Health, stalled: bool) -> Verdict {
     if view.paused {
         let waiting = view.plan.steps.len();
         return match waiting {
-            0 => idle,
+            0 => ("False", Reason::Paused, String::new()),
             _ => (
                 "True",
                 Reason::Paused,
@@ -113,12 +126,19 @@ fn reconciling(view: &View<'_>, health: &Health, stalled: bool) -> Verdict {
     if stalled {
         return idle;
     }
-    if let Some(operation) = &view.plan.operation {
-        let reason = if operation.kind == "Roll" { Reason::Rolling } else { Reason::Applying };
+    if let Some(operation) = at_work(view, health) {
+        let reason = match operation.kind {
+            "Roll" => Reason::Rolling,
+            "Hibernate" => Reason::Hibernated,
+            _ => Reason::Applying,
+        };
         return ("True", reason, format!("{} {}: {}", operation.kind, operation.step, operation.reason));
     }
     if let Some(step) = view.plan.steps.first() {
         return ("True", Reason::Applying, step.to_string());
+    }
+    if sleeps(view, health) && !view.plan.waits {
+        return ("False", Reason::Hibernated, String::new());
     }
     if view.plan.waits || health.serving < health.total {
         return ("True", Reason::BrokersStarting, format!("{} of {} brokers serve", health.serving, health.total));
@@ -140,7 +160,10 @@ fn pending(view: &View<'_>) -> Verdict {
     }
 }
 
-fn data_safe(view: &View<'_>) -> Verdict {
+fn data_safe(view: &View<'_>, health: &Health) -> Verdict {
+    if sleeps(view, health) {
+        return ("Unknown", Reason::Hibernated, "no broker is to run; the volumes keep every record".to_owned());
+    }
     let Some(summary) = view.observed.documents.summary().filter(|summary| summary.controller.is_some()) else {
         return ("Unknown", Reason::Unknown, "no broker has been the controller yet".to_owned());
     };
@@ -204,10 +227,30 @@ fn pools(view: &View<'_>) -> Vec<PoolStatus> {
     view.cluster.spec.pools.iter().map(pool).collect()
 }
 
-fn operation(view: &View<'_>, now: Timestamp) -> Option<OperationStatus> {
-    let operation = view.plan.operation.as_ref().filter(|_| !view.paused)?;
-    let before = view.cluster.status.as_ref().and_then(|status| status.operation.as_ref());
-    let same = before.filter(|before| before.kind.as_deref() == Some(operation.kind));
+/// What was being done when the status was last written.
+fn before<'a>(view: &View<'a>) -> Option<&'a OperationStatus> {
+    view.cluster.status.as_ref().and_then(|status| status.operation.as_ref())
+}
+
+/// What is being done. A roll is one until the last broker that was restarted serves.
+fn at_work(view: &View<'_>, health: &Health) -> Option<Operation> {
+    let planned = view.plan.operation.clone().filter(|_| !view.paused);
+    let rolled = before(view).is_some_and(|before| before.kind.as_deref() == Some("Roll"));
+    let (serving, total) = (health.serving, health.total);
+    let rests = view.paused || !view.plan.waits && serving == total;
+    match planned {
+        Some(operation) if operation.kind != "StartBrokers" || !rolled => Some(operation),
+        None if !rolled || rests => None,
+        other => {
+            let reason = other.map_or("waits until the broker that was restarted serves".to_owned(), |one| one.reason);
+            Some(Operation { kind: "Roll", step: format!("{serving}/{total}"), reason })
+        }
+    }
+}
+
+fn operation(view: &View<'_>, health: &Health, now: Timestamp) -> Option<OperationStatus> {
+    let operation = at_work(view, health)?;
+    let same = before(view).filter(|before| before.kind.as_deref() == Some(operation.kind));
     Some(OperationStatus {
         kind: Some(operation.kind.to_owned()),
         step: Some(operation.step.clone()),

@@ -55,19 +55,24 @@ pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask:
 async fn install_definitions(client: &Client) {
     static DONE: OnceCell<()> = OnceCell::const_new();
     let install = || async {
-        let api: Api<CustomResourceDefinition> = Api::all(client.clone());
         for definition in ottla_crds::definitions() {
-            let name = definition.name_any();
-            let how = PatchParams::apply("test").force();
-            api.patch(&name, &how, &Patch::Apply(&definition)).await.unwrap();
-            until("a definition is established", || async {
-                let conditions = api.get(&name).await.unwrap().status?.conditions?;
-                conditions.iter().any(|one| one.type_ == "Established" && one.status == "True").then_some(())
-            })
-            .await;
+            install_definition(client, &definition).await;
         }
     };
     DONE.get_or_init(install).await;
+}
+
+/// Installs a definition, or another one in its place.
+pub(crate) async fn install_definition(client: &Client, definition: &CustomResourceDefinition) {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let name = definition.name_any();
+    let how = PatchParams::apply("test").force();
+    api.patch(&name, &how, &Patch::Apply(definition)).await.unwrap();
+    until("a definition is established", || async {
+        let conditions = api.get(&name).await.unwrap().status?.conditions?;
+        conditions.iter().any(|one| one.type_ == "Established" && one.status == "True").then_some(())
+    })
+    .await;
 }
 
 impl Stage {
@@ -134,8 +139,9 @@ impl Stage {
 
     pub(crate) async fn operator_with(&self, more: &[&str]) -> Operator {
         let kubeconfig = self.kubeconfig();
-        let line = ["ottla-operator", "--kubeconfig", kubeconfig.to_str().unwrap(), "--broker-version", "1.0.0"];
-        let args = Args::parse_from(line.into_iter().chain(more.iter().copied()));
+        let line = ["ottla-operator", "--kubeconfig", kubeconfig.to_str().unwrap()];
+        let version = if more.contains(&"--broker-version") { &[][..] } else { &["--broker-version", "1.0.0"] };
+        let args = Args::parse_from(line.iter().chain(version).chain(more).copied());
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let (address, stop) = (socket.local_addr().unwrap(), CancellationToken::new());
@@ -229,6 +235,15 @@ impl Stage {
             (now && found.status == status && found.reason == reason).then_some(found.message)
         });
         found.await
+    }
+
+    /// Has Kubernetes say of a Pod that it serves, as no kubelet does here.
+    pub(crate) async fn serve(&self, pod: &str) {
+        let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": null});
+        let container = json!({"name": "broker", "image": "x", "imageID": "", "ready": true, "restartCount": 0,
+            "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}});
+        let status = json!({"status": {"phase": "Running", "conditions": [ready], "containerStatuses": [container]}});
+        self.objects(Kind::Pod).patch_status(pod, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
     }
 
     /// Waits until the brokers of `cluster` are these Pods.

@@ -42,12 +42,16 @@ impl Recipe<'_> {
         labels.extend(storage::labels(seat));
         // A person's labels never replace those that Services select by.
         labels.extend(self.owner.labels());
-        let body = json!({"metadata": {"annotations": template.annotations}, "spec": self.spec(seat)});
+        // Whoever has this one is restarted: a Pod that was born with it would be for ever.
+        let annotations = template.annotations.iter().filter(|(key, _)| key.as_str() != names::RESTART);
+        let annotations: serde_json::Map<String, Value> =
+            annotations.map(|(key, value)| (key.clone(), json!(value))).collect();
+        let body = json!({"metadata": {"annotations": annotations}, "spec": self.spec(seat)});
         let mut pod = self.owner.labelled(Kind::Pod, seat.pod.clone(), labels, body);
         let revision = checksum(&pod.manifest);
         let mut stamps = json!({names::REVISION: revision, names::DECLARED: self.declared()});
         if let Some(restart) = self.restart() {
-            stamps[names::RESTART] = json!(restart);
+            stamps[names::RESTARTED] = json!(restart);
         }
         merge(&mut pod.manifest, json!({"metadata": {"annotations": stamps}}));
         pod
@@ -58,7 +62,7 @@ impl Recipe<'_> {
     }
 
     /// The checksum of what a person has declared about this broker. A size is not part of it: volumes grow under brokers
-    /// that run.
+    /// that run. Nor is a wish to have it restarted, which a Pod tells for itself; where it once was there is nothing.
     fn declared(&self) -> String {
         let spec = &self.cluster.spec;
         checksum(&json!({
@@ -68,7 +72,7 @@ impl Recipe<'_> {
             "template": self.pool.template,
             "listeners": spec.listeners,
             "config": spec.config,
-            "restart": self.restart(),
+            "restart": null,
         }))
     }
 

@@ -18,15 +18,15 @@ pub(super) fn labels(seat: &Seat) -> Map<String, Value> {
     labels.into_iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect()
 }
 
-/// The claim of a broker's volume.
-pub(super) fn claim(owner: &Owner, cluster: &Cluster, pool: &Pool, seat: &Seat) -> Child {
+/// The claim of a broker's volume. It notes which image runs on it: while no broker does, nothing else knows.
+pub(super) fn claim(owner: &Owner, cluster: &Cluster, pool: &Pool, seat: &Seat, image: &str) -> Child {
     let volume = pool.storage.volumes.first();
     let size = volume.map_or("1Gi", |volume| volume.size.as_str());
     let mut spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}});
     if let Some(class) = volume.and_then(|volume| volume.class.as_ref()) {
         spec["storageClassName"] = json!(class);
     }
-    let body = json!({"spec": spec});
+    let body = json!({"metadata": {"annotations": {names::IMAGE: image}}, "spec": spec});
     let (kind, name) = (Kind::PersistentVolumeClaim, seat.claim.clone());
     match cluster.spec.volumes.on_delete {
         OnDelete::Delete => owner.labelled(kind, name, labels(seat), body),

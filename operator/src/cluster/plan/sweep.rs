@@ -30,6 +30,8 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, observed: &Observed) {
         let dismissed = broker.is_some_and(|id| desired.dismissed.contains(&id));
         let why = match (kind, whose) {
             (_, Whose::Foreign) => continue,
+            // Brokers that sleep are not on their way out.
+            (Kind::PersistentVolumeClaim | Kind::Pod, _) if desired.hibernates => continue,
             (Kind::PersistentVolumeClaim, _) if dismissed && broker.is_some_and(|id| !with_pod.contains(&id)) => {
                 Why::Dismissed
             }

@@ -7,6 +7,9 @@ use crate::cluster::documents::Summary;
 use crate::cluster::fixture::{cluster, documents, edit, perform, planned, pool, settle, settled, three};
 use crate::cluster::observed::CanStop;
 
+mod people;
+mod rolls;
+
 fn steps(plan: &Plan) -> Vec<String> {
     plan.steps.iter().map(ToString::to_string).collect()
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::cluster::fixture::{cluster, edit, perform, planned, settled, three, wanted};
+use crate::cluster::fixture::{cluster, edit, perform, planned, settle, settled, three, wanted};
 use crate::cluster::names::BROKER_LABEL;
 
 fn at(text: &str) -> Timestamp {
@@ -90,6 +90,27 @@ fn a_roll_that_waits_until_a_broker_may_stop_is_not_over() {
 }
 
 #[test]
+fn a_roll_is_one_until_its_last_broker_serves_and_a_killed_pod_is_none() {
+    let mut observed = settled(&three(""));
+    let mut cluster = three(", config: {num.partitions: 6}");
+    observed.can_stop = [0, 1, 2].map(|id| (id, crate::cluster::observed::CanStop::Yes)).into();
+    let mut kinds = Vec::new();
+    for _ in 0..8 {
+        let status = seen(&cluster, &observed, Vec::new(), NOW);
+        kinds.push(status.operation.as_ref().and_then(|operation| operation.kind.clone()));
+        cluster.status = Some(status);
+        let plan = planned(&cluster, &observed);
+        perform(&mut observed, &plan);
+    }
+    let roll = Some("Roll".to_owned());
+    assert_eq!(kinds[..6], [roll.clone(), roll.clone(), roll.clone(), roll.clone(), roll.clone(), roll.clone()]);
+    assert_eq!(kinds[6..], [None, None]);
+    observed.objects.remove(&(Kind::Pod, "c-a-1".to_owned()));
+    let killed = seen(&cluster, &observed, Vec::new(), NOW).operation.unwrap();
+    assert_eq!(killed.kind.as_deref(), Some("StartBrokers"));
+}
+
+#[test]
 fn what_is_refused_is_stalled_with_the_way_out() {
     let status = seen(&three(", config: {num.partitons: 6}"), &Observed::default(), Vec::new(), NOW);
     insta::assert_snapshot!("refused_spec", shown(&status).join("\n"));
@@ -127,6 +148,27 @@ fn a_paused_cluster_says_what_waits() {
         "{reconciling}"
     );
     assert_eq!(status.operation, None);
+}
+
+#[test]
+fn a_cluster_that_sleeps_is_neither_stalled_nor_at_work() {
+    let mut cluster = three("");
+    let mut observed = settled(&cluster);
+    cluster.metadata.annotations = Some([(names::HIBERNATE.to_owned(), "true".to_owned())].into());
+    let waiting = json!({"status": {"conditions": [], "containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull"}}}]}});
+    edit(&mut observed, Kind::Pod, "c-a-1", waiting);
+    let stopping = seen(&cluster, &observed, Vec::new(), NOW);
+    settle(&cluster, &mut observed);
+    let status = seen(&cluster, &observed, Vec::new(), NOW);
+    let story = [&stopping, &status].map(|one| (shown(one), one.operation.clone(), one.pools.clone()));
+    insta::assert_snapshot!(serde_yaml::to_string(&story).unwrap());
+    // What is wrong with it is told all the same.
+    let quota = Refusal::new(Reason::Forbidden, "apply Service c-bootstrap: forbidden");
+    let lines = shown(&seen(&cluster, &observed, vec![quota], NOW));
+    assert!(
+        lines[0].starts_with("Ready=False Hibernated") && lines[2].starts_with("Stalled=True Forbidden"),
+        "{lines:?}"
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub(crate) mod fixture;
 pub mod health;
 pub mod kind;
 pub mod names;
+mod news;
 pub mod observe;
 pub mod observed;
 pub mod plan;

@@ -7,6 +7,7 @@ pub mod args;
 pub mod backoff;
 pub mod cluster;
 pub mod election;
+pub mod events;
 pub mod http;
 pub mod manager;
 pub mod metrics;

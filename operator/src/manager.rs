@@ -26,6 +26,7 @@ use crate::cluster::desired::Settings;
 use crate::cluster::reconcile::{Context, gone, on_error, reconcile};
 use crate::cluster::watch::{Scope, news};
 use crate::election::{Election, LEASE_OF, Pulse};
+use crate::events::Events;
 use crate::http::{Shown, serve};
 use crate::metrics::Metrics;
 use crate::topic;
@@ -98,7 +99,7 @@ pub async fn operate(args: Args, socket: TcpListener, stop: CancellationToken) -
     let election_stop = CancellationToken::new();
     let running = tokio::spawn(election.run(leads, election_stop.clone()));
     let context = Arc::new(Context {
-        hands: Hands { client, config, metrics },
+        hands: hands(&args, client, config, metrics),
         settings: Settings { image: args.broker_image.clone(), version: args.broker_version.clone() },
         room: Semaphore::new(usize::from(args.concurrency)),
         backoff: parking_lot::Mutex::default(),
@@ -158,6 +159,11 @@ fn lease_store(config: &Config, args: &Args) -> anyhow::Result<Arc<Kubernetes>> 
         config.default_namespace.clone_from(namespace);
     }
     Ok(Arc::new(Kubernetes::new(config, Handle::current(), LEASE_OF, LEASE_DEADLINE)?))
+}
+
+fn hands(args: &Args, client: Client, config: Config, metrics: Metrics) -> Hands {
+    let events = Events::new(client.clone(), replica(args), metrics.clone());
+    Hands { client, config, metrics, events }
 }
 
 /// The name of this replica, if it has one.

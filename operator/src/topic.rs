@@ -7,6 +7,7 @@
 pub mod addresses;
 pub mod claims;
 pub mod declared;
+mod news;
 pub mod observe;
 mod perform;
 pub mod plan;

@@ -47,6 +47,12 @@ async fn a_topic_is_created_grows_and_is_forgotten() {
     scene.delete("orders").await;
     scene.is_gone("orders").await;
     assert_eq!(found(&client, "orders").await, Some((id, 5)), "retained");
+    let expected = ["Normal PartitionsAdded", "Normal TopicConfigured", "Normal TopicCreated"];
+    for line in expected {
+        scene.stage.hears("Topic", "orders", line, 1).await;
+    }
+    let told = scene.stage.told("Topic", "orders").await;
+    assert_eq!(told, expected.map(|line| (line.to_owned(), 1)).into(), "and nothing else");
     controller.stop().await;
 }
 
@@ -67,6 +73,8 @@ async fn drift_is_corrected_or_reported() {
     let drifted = scene.told("told", "Ready", "True", "Drifted").await;
     assert_eq!(message(&drifted, "Ready"), "retention.ms is 5, declared is 60000");
     assert_eq!(drifted.status.unwrap().drift.len(), 1);
+    scene.stage.hears("Topic", "right", "Normal DriftCorrected", 1).await;
+    scene.stage.hears("Topic", "told", "Warning Drifted", 1).await;
     // A look after it was reported leaves it alone, even if nobody remembers that it was.
     let patch = Patch::Merge(json!({"status": null}));
     scene.topics().patch_status("told", &PatchParams::default(), &patch).await.unwrap();
@@ -84,6 +92,7 @@ async fn drift_is_corrected_or_reported() {
     until("it is made again", again).await;
     let lost = scene.told("told", "Stalled", "True", "TopicLost").await;
     assert!(message(&lost, "Ready").contains("set spec.driftPolicy: Correct"), "{}", message(&lost, "Ready"));
+    scene.stage.hears("Topic", "told", "Warning TopicLost", 1).await;
     assert_eq!(found(&client, "told").await, None);
     scene.declare("told", json!({"config": {"retention.ms": 70000}, "driftPolicy": "Correct"})).await;
     scene.ready("told").await;
@@ -111,6 +120,14 @@ async fn what_existed_before_is_taken_over_as_the_policy_says() {
     scene.ready("always").await;
     assert_eq!(config(&client, "other").await["retention.ms"], "60000", "left alone");
     assert_eq!(config(&client, "always").await["retention.ms"], "5");
+    for (name, line) in [
+        ("never", "Warning NotAdopted"),
+        ("other", "Warning NotIdentical"),
+        ("same", "Normal TopicAdopted"),
+        ("always", "Normal TopicAdopted"),
+    ] {
+        scene.stage.hears("Topic", name, line, 1).await;
+    }
     // Whoever may not adopt still knows the topic that it has made itself.
     scene.declare("own", spec("Never", 60000)).await;
     scene.ready("own").await;
@@ -311,21 +328,21 @@ async fn five_hundred_at_once_are_ready_within_thirty_seconds_and_then_left_alon
     let applied = began.elapsed();
     // The list of all is asked for once it may be right: it costs the API server as much as many writes.
     until("all are Ready", || async {
-        let written = controller.writes() >= 2 * COUNT as u64;
+        let written = controller.writes() >= 3 * COUNT as u64;
         (written && scene.count_ready().await == COUNT).then_some(())
     })
     .await;
     let ready = began.elapsed();
     eprintln!("{COUNT} Topics: applied within {applied:?}, Ready within {ready:?}, {} writes", controller.writes());
     assert!(ready < Duration::from_secs(30), "{ready:?}");
-    assert_eq!(controller.writes(), 2 * COUNT as u64, "a record and a status each");
+    assert_eq!(controller.writes(), 3 * COUNT as u64, "a record, a status and an Event each");
     assert_eq!(broker.client().list_topics().await.unwrap().len(), COUNT);
 
     // Several looks later nothing was written.
     let looks = || controller.count("ottla_operator_reconciles_total");
     let before = looks();
     until("three more looks", || async { (looks() >= before + 3).then_some(()) }).await;
-    assert_eq!(controller.writes(), 2 * COUNT as u64, "no write without a change");
+    assert_eq!(controller.writes(), 3 * COUNT as u64, "no write without a change");
     // Nor by the next controller.
     controller.stop().await;
     let next = scene.controller().await;

@@ -22,6 +22,7 @@ use super::names::MANAGER;
 use super::observe::api;
 use super::plan::Step;
 use super::reason::{Reason, Refusal};
+use crate::events::Events;
 use crate::metrics::Metrics;
 
 /// How long one request for a document may take.
@@ -52,6 +53,8 @@ pub struct Hands {
     pub config: Config,
     /// Where writes are counted.
     pub metrics: Metrics,
+    /// Where Events are published.
+    pub events: Events,
 }
 
 impl Hands {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use jiff::Timestamp;
-use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
 use ottla_crds::cluster::OnDelete;
 use ottla_crds::{Cluster, ClusterStatus};
 use parking_lot::Mutex;
@@ -20,9 +20,10 @@ use tokio::sync::Semaphore;
 
 use super::apply::{Failure, Hands, set_finalizers};
 use super::child::Owner;
-use super::desired::{Settings, desired, is_asked, owner};
+use super::desired::{Desired, Settings, desired, is_asked, owner};
 use super::kind::Kind;
 use super::names::{FINALIZER, MANAGER, PAUSE, claim, pod};
+use super::news;
 use super::observe::{look, look_by_name};
 use super::observed::Observed;
 use super::plan::{Plan, Step, plan};
@@ -176,8 +177,9 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
         Err(refusal) => refusals.push(refusal.clone()),
     }
     let mut failed = None;
-    if !paused {
-        failed = perform(&context.hands, &owner, &plan_now, &observed, &mut refusals).await;
+    if let (Ok(desired), false) = (&wanted, paused) {
+        let work = Work { cluster: &cluster, desired, plan: &plan_now, observed: &observed };
+        failed = perform(&context.hands, work, &mut refusals).await;
     }
     let view = View {
         cluster: &cluster,
@@ -241,20 +243,26 @@ async fn hold(clusters: &Api<Cluster>, cluster: &Cluster, context: &Context) -> 
     Ok(true)
 }
 
-/// Does what was planned. What a person has to see to is added to `refusals`; the first thing that failed otherwise is
-/// given back. One step that fails does not keep the others from being tried.
-async fn perform(
-    hands: &Hands,
-    owner: &Owner,
-    plan: &Plan,
-    observed: &Observed,
-    refusals: &mut Vec<Refusal>,
-) -> Option<Failure> {
-    let mut failed = None;
-    for step in &plan.steps {
-        let done = hands.perform(owner, step, &observed.documents).await;
+/// What is to be done, and what it follows from.
+struct Work<'a> {
+    cluster: &'a Cluster,
+    desired: &'a Desired,
+    plan: &'a Plan,
+    observed: &'a Observed,
+}
+
+/// Does what was planned, and tells what a person wants to know of it. What a person has to see to is added to `refusals`;
+/// the first thing that failed otherwise is given back. One step that fails does not keep the others from being tried.
+async fn perform(hands: &Hands, work: Work<'_>, refusals: &mut Vec<Refusal>) -> Option<Failure> {
+    let owner = &work.desired.owner;
+    let (mut failed, mut all_done) = (None, Vec::new());
+    for step in &work.plan.steps {
+        let done = hands.perform(owner, step, &work.observed.documents).await;
         match done {
-            Ok(()) => tracing::info!(namespace = owner.namespace, cluster = owner.name, %step, "done"),
+            Ok(()) => {
+                tracing::info!(namespace = owner.namespace, cluster = owner.name, %step, "done");
+                all_done.push(step);
+            }
             Err(Failure::Refused(refusal)) => {
                 tracing::warn!(namespace = owner.namespace, cluster = owner.name, %step, refusal.message, "refused");
                 refusals.push(refusal);
@@ -264,10 +272,12 @@ async fn perform(
             }
         }
     }
+    let news = news::of_steps(&all_done, work.desired, work.observed);
+    hands.events.publish(&work.cluster.object_ref(&()), news).await;
     failed
 }
 
-/// Writes the status if it is another one.
+/// Writes the status if it is another one, and tells what a person wants to know of the difference.
 async fn say(context: &Context, clusters: &Api<Cluster>, cluster: &Cluster, status: ClusterStatus) -> kube::Result<()> {
     if cluster.status.as_ref() == Some(&status) {
         return Ok(());
@@ -280,7 +290,10 @@ async fn say(context: &Context, clusters: &Api<Cluster>, cluster: &Cluster, stat
         "metadata": {"name": name, "uid": cluster.metadata.uid},
         "status": status,
     });
-    clusters.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await.map(drop)
+    clusters.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await?;
+    let news = news::of_status(cluster.status.as_ref(), &status);
+    context.hands.events.publish(&cluster.object_ref(&()), news).await;
+    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "this shell is where the time comes from")]

@@ -21,6 +21,7 @@ use serde_json::json;
 use super::addresses::Addresses;
 use super::claims::{Claim, claims};
 use super::declared::{Declared, FINALIZER, Record};
+use super::news::{news_of_note, news_of_status, news_of_step};
 use super::observe::look;
 use super::perform::{note, perform};
 use super::plan::{Plan, State, Step, plan};
@@ -29,6 +30,7 @@ use super::world::{Sight, World};
 use crate::backoff::Backoff;
 use crate::cluster::apply::Hands;
 use crate::cluster::names::MANAGER;
+use crate::events::News;
 
 /// How often one turn looks and does before it says how far it came: intent, creation, record, and one to spare.
 const ROUNDS: usize = 4;
@@ -93,11 +95,13 @@ struct Work {
     failure: Option<Failure>,
     /// Whether its topic was created in this turn.
     made: bool,
+    /// What a person wants to know of this turn.
+    news: Vec<News>,
 }
 
 impl Work {
     fn new(topic: Arc<Topic>) -> Self {
-        Self { topic, plan: Plan::default(), failure: None, made: false }
+        Self { topic, plan: Plan::default(), failure: None, made: false, news: Vec::new() }
     }
 }
 
@@ -209,7 +213,9 @@ pub(super) async fn turn(key: &Key, keeper: &mut Keeper, stores: &Stores, contex
         failed |= write_notes(keeper, &key.0, &mut works, context).await;
     }
     keeper.silences = if matches!(sight, Sight::Silent(_)) { keeper.silences.saturating_add(1) } else { 0 };
-    failed |= say(keeper, &key.0, &works, &sight, context).await;
+    failed |= say(keeper, &key.0, &mut works, &sight, context).await;
+    let told = works.iter_mut().map(|work| (work.topic.object_ref(&()), std::mem::take(&mut work.news)));
+    context.hands.events.publish_all(told.collect()).await;
     left(&works, &sight, failed)
 }
 
@@ -254,12 +260,19 @@ async fn act(client: &Client, works: &mut [Work], world: &World, cluster: Option
         world.brokers.iter().filter(|(_, one)| one.live).map(|(id, _)| BrokerId::new(*id)).collect();
     let rate = cluster.and_then(|cluster| cluster.spec.rebalance.throttle.bytes().ok()).unwrap_or(u64::MAX >> 1);
     let outcome = perform(client, &steps, &brokers, rate).await;
+    let mut news = Vec::new();
     for (at, _, step) in &steps {
         let (namespace, name) = (works[*at].topic.namespace().unwrap_or_default(), works[*at].topic.name_any());
         match outcome.failures.get(at) {
-            None => tracing::info!(namespace, topic = name, %step, "done"),
+            None => {
+                tracing::info!(namespace, topic = name, %step, "done");
+                news.extend(news_of_step(&works[*at].topic, step).map(|news| (*at, news)));
+            }
             Some(failure) => tracing::warn!(namespace, topic = name, %step, ?failure, "not done"),
         }
+    }
+    for (at, news) in news {
+        works[at].news.push(news);
     }
     for (at, id) in outcome.created {
         let topic = &works[at].topic;
@@ -291,7 +304,11 @@ async fn write_notes(keeper: &mut Keeper, namespace: &str, works: &mut [Work], c
     let (answers, failed) = written(works, notes.into_iter().map(write).collect(), "note", namespace, context).await;
     for (at, answer) in answers {
         match answer {
-            Ok(topic) => works[at].topic = keeper.wrote(topic),
+            Ok(topic) => {
+                let work = &mut works[at];
+                work.news.extend(news_of_note(&work.topic, &topic).filter(|_| !work.made));
+                work.topic = keeper.wrote(topic);
+            }
             Err(words) => works[at].failure = Some(Failure::Later(words)),
         }
     }
@@ -330,7 +347,7 @@ fn is_gone(error: &kube::Error) -> bool {
 }
 
 /// Writes every status that is another one. Whether the API server failed at one of them.
-async fn say(keeper: &mut Keeper, namespace: &str, works: &[Work], sight: &Sight, context: &Context) -> bool {
+async fn say(keeper: &mut Keeper, namespace: &str, works: &mut [Work], sight: &Sight, context: &Context) -> bool {
     let topics: Api<Topic> = Api::namespaced(context.hands.client.clone(), namespace);
     let quiet = matches!(sight, Sight::Silent(_)) && keeper.silences < SILENCES;
     let now = now();
@@ -356,7 +373,9 @@ async fn say(keeper: &mut Keeper, namespace: &str, works: &[Work], sight: &Sight
         .boxed()
     };
     let (answers, failed) = written(works, news.into_iter().map(write).collect(), "status", namespace, context).await;
-    for topic in answers.into_iter().filter_map(|(_, answer)| answer.ok()) {
+    for (at, answer) in answers {
+        let Ok(topic) = answer else { continue };
+        works[at].news.extend(news_of_status(works[at].topic.status.as_ref(), topic.status.as_ref()));
         keeper.wrote(topic);
     }
     failed

@@ -9,6 +9,36 @@ use super::stage::{Operator, Stage, pools, until};
 use super::{EVERYWHERE, turns};
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_happens_is_told_once_in_events() {
+    let _alone = EVERYWHERE.read().await;
+    let stage = Stage::new().await;
+    let operator = stage.operator().await;
+    stage.declare("c", json!({"pools": pools(2)})).await.unwrap();
+    stage.pods("c", &["c-a-0", "c-a-1"]).await;
+    for (line, times) in [("Normal ClusterCreated", 1), ("Normal BrokerAdded", 2), ("Normal BrokerStarted", 2)] {
+        stage.hears("Cluster", "c", line, times).await;
+    }
+    // A refusal is told with its reason; what stays refused is not told again.
+    stage.declare("c", json!({"pools": pools(2), "config": {"num.partitons": 3}})).await.unwrap();
+    stage.hears("Cluster", "c", "Warning InvalidConfig", 1).await;
+    stage.declare("c", json!({"pools": pools(2)})).await.unwrap();
+    stage.condition("c", "Stalled", "False", "AsDeclared").await;
+    stage.annotate("c", json!({"ottla.dev/pause": "true"})).await;
+    stage.hears("Cluster", "c", "Normal Paused", 1).await;
+    stage.annotate("c", json!({"ottla.dev/pause": null})).await;
+    stage.hears("Cluster", "c", "Normal Resumed", 1).await;
+    let before = stage.told("Cluster", "c").await;
+    let events = operator.metric("ottla_operator_api_writes_total{kind=\"Event\"").await;
+    turns(&stage, &operator, 3).await;
+    assert_eq!(stage.told("Cluster", "c").await, before);
+    assert_eq!(operator.metric("ottla_operator_api_writes_total{kind=\"Event\"").await.to_bits(), events.to_bits());
+    // The same word again is one Event with a count.
+    stage.declare("c", json!({"pools": pools(2), "config": {"num.partitons": 3}})).await.unwrap();
+    stage.hears("Cluster", "c", "Warning InvalidConfig", 2).await;
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_sleeps_and_wakes_on_its_volumes() {
     let _alone = EVERYWHERE.read().await;
     let stage = Stage::new().await;
@@ -35,6 +65,7 @@ async fn a_cluster_sleeps_and_wakes_on_its_volumes() {
     assert!(message.contains("ottla.dev/hibernate=true"), "{message}");
     stage.condition("c", "Reconciling", "False", "Hibernated").await;
     stage.condition("c", "Stalled", "False", "AsDeclared").await;
+    stage.hears("Cluster", "c", "Normal Hibernated", 1).await;
     let status = stage.clusters().get("c").await.unwrap().status.unwrap();
     assert_eq!((status.pools[0].ready, status.pools[0].replicas, status.operation), (Some(0), Some(0), None));
     assert_eq!(disks().await, before);
@@ -49,6 +80,7 @@ async fn a_cluster_sleeps_and_wakes_on_its_volumes() {
     turns(&stage, &operator, 1).await;
     stage.annotate("c", json!({"ottla.dev/hibernate": null})).await;
     stage.pods("c", &all).await;
+    stage.hears("Cluster", "c", "Normal Woken", 1).await;
     let pod = stage.objects(Kind::Pod).get("c-a-0").await.unwrap();
     assert_eq!(pod.data["spec"]["containers"][0]["image"], "ottla-broker:1.0.0");
     assert_eq!(disks().await, before);
@@ -133,6 +165,7 @@ async fn a_window_is_waited_for_and_one_that_never_opens_is_refused() {
     stage.declare("c", spec("0 2 29 2 *", 5)).await.unwrap();
     let message = waits(&stage, &operator, "WaitsForWindow").await;
     assert!(message.contains("the next window begins at 20") && message.contains("-02-29T01:00:00Z"), "{message}");
+    stage.hears("Cluster", "c", "Normal WaitsForWindow", 1).await;
     stage.declare("c", spec("* * * * *", 5)).await.unwrap();
     waits(&stage, &operator, "StopUnconfirmed").await;
     operator.stop().await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::DynamicObject;
@@ -235,6 +236,31 @@ impl Stage {
             (now && found.status == status && found.reason == reason).then_some(found.message)
         });
         found.await
+    }
+
+    /// What was told of an object, as `type reason` with how often.
+    pub(crate) async fn told(&self, kind: &str, name: &str) -> BTreeMap<String, i32> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let mut told = BTreeMap::new();
+        for event in events.list(&ListParams::default()).await.unwrap() {
+            let regarding = event.regarding.clone().unwrap_or_default();
+            if regarding.kind.as_deref() == Some(kind) && regarding.name.as_deref() == Some(name) {
+                assert_eq!(event.reporting_controller.as_deref(), Some("ottla-operator"));
+                let line = format!("{} {}", event.type_.unwrap_or_default(), event.reason.unwrap_or_default());
+                *told.entry(line).or_default() += event.series.map_or(1, |series| series.count);
+            }
+        }
+        told
+    }
+
+    /// Waits until something was told of an object so many times.
+    pub(crate) async fn hears(&self, kind: &str, name: &str, line: &str, times: i32) {
+        let what = format!("{kind} {name}: {line}, {times} time(s)");
+        until(&what, || async {
+            let told = self.told(kind, name).await;
+            (told.get(line).copied().unwrap_or_default() == times).then_some(())
+        })
+        .await;
     }
 
     /// Has Kubernetes say of a Pod that it serves, as no kubelet does here.

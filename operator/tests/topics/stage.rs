@@ -18,6 +18,7 @@ use ottla_core::types::ClusterId;
 use ottla_crds::shared::Condition;
 use ottla_crds::{Cluster, Topic};
 use ottla_operator::cluster::apply::Hands;
+use ottla_operator::events::Events;
 use ottla_operator::metrics::Metrics;
 use ottla_operator::topic::addresses::Addresses;
 use ottla_operator::topic::rounds::{Context, run};
@@ -155,7 +156,12 @@ impl Scene {
         let metrics = Metrics::default();
         let client = Client::try_from(config.clone()).unwrap();
         let context = Arc::new(Context {
-            hands: Hands { client, config, metrics: metrics.clone() },
+            hands: Hands {
+                events: Events::new(client.clone(), None, metrics.clone()),
+                client,
+                config,
+                metrics: metrics.clone(),
+            },
             addresses: Arc::clone(&self.addresses) as Arc<dyn Addresses>,
             period: PERIOD,
             concurrency: 4,

@@ -11,5 +11,6 @@ pub mod events;
 pub mod http;
 pub mod manager;
 pub mod metrics;
+pub mod schema;
 pub mod topic;
 pub mod verdict;

@@ -29,6 +29,7 @@ use crate::election::{Election, LEASE_OF, Pulse};
 use crate::events::Events;
 use crate::http::{Shown, serve};
 use crate::metrics::Metrics;
+use crate::schema::Schemas;
 use crate::topic;
 use crate::topic::addresses::ByService;
 
@@ -116,6 +117,9 @@ pub async fn operate(args: Args, socket: TcpListener, stop: CancellationToken) -
         () = stop.cancelled() => false,
     };
     if leads {
+        let Hands { client, schemas, .. } = context.hands.clone();
+        schemas.look(&client).await;
+        tasks.spawn(schemas.follow(client, work_stop.clone()));
         for scope in scopes(&args) {
             tasks.spawn(topic::rounds::run(scope.clone(), Arc::clone(&topics), work_stop.clone()));
             tasks.spawn(control(scope, Arc::clone(&context), args.concurrency, work_stop.clone()));
@@ -163,7 +167,7 @@ fn lease_store(config: &Config, args: &Args) -> anyhow::Result<Arc<Kubernetes>> 
 
 fn hands(args: &Args, client: Client, config: Config, metrics: Metrics) -> Hands {
     let events = Events::new(client.clone(), replica(args), metrics.clone());
-    Hands { client, config, metrics, events }
+    Hands { client, config, metrics, events, schemas: Schemas::default() }
 }
 
 /// The name of this replica, if it has one.

@@ -24,6 +24,7 @@ use super::plan::Step;
 use super::reason::{Reason, Refusal};
 use crate::events::Events;
 use crate::metrics::Metrics;
+use crate::schema::Schemas;
 
 /// How long one request for a document may take.
 const DOCUMENT_DEADLINE: Duration = Duration::from_secs(5);
@@ -55,6 +56,8 @@ pub struct Hands {
     pub metrics: Metrics,
     /// Where Events are published.
     pub events: Events,
+    /// What is known of the definitions in Kubernetes.
+    pub schemas: Schemas,
 }
 
 impl Hands {

@@ -75,6 +75,8 @@ pub enum Reason {
     RollHalted,
     /// A window of `spec.updates` never opens, or names a time zone that there is not.
     InvalidWindow,
+    /// The definitions in Kubernetes are older than the operator: they lack fields that it writes.
+    CRDTooOld,
     /// Only the operator's own idea of a Pod is new.
     OperatorChanged,
     /// Every partition has a leader and all of its in-sync replicas.
@@ -125,6 +127,7 @@ impl Reason {
             Self::WaitsForWindow => "WaitsForWindow",
             Self::RollHalted => "RollHalted",
             Self::InvalidWindow => "InvalidWindow",
+            Self::CRDTooOld => "CRDTooOld",
             Self::OperatorChanged => "OperatorChanged",
             Self::AllInSync => "AllInSync",
             Self::UnderReplicated => "UnderReplicated",

@@ -27,7 +27,7 @@ use super::news;
 use super::observe::{look, look_by_name};
 use super::observed::Observed;
 use super::plan::{Plan, Step, plan};
-use super::reason::Refusal;
+use super::reason::{Reason, Refusal};
 use super::status::{View, status};
 use super::{depart, safety};
 use crate::backoff::Backoff;
@@ -173,6 +173,7 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
             (observed.can_stop, observed.together) = (answers.each, answers.together);
             plan_now = plan(desired, &observed);
             refusals.append(&mut plan_now.refusals);
+            refusals.extend(hold_documents(context, &mut plan_now));
         }
         Err(refusal) => refusals.push(refusal.clone()),
     }
@@ -180,6 +181,11 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
     if let (Ok(desired), false) = (&wanted, paused) {
         let work = Work { cluster: &cluster, desired, plan: &plan_now, observed: &observed };
         failed = perform(&context.hands, work, &mut refusals).await;
+    }
+    let refused = !refusals.is_empty();
+    let lack = context.hands.schemas.lack("Cluster");
+    if let Some(lack) = &lack {
+        refusals.insert(0, Refusal::new(Reason::CRDTooOld, lack));
     }
     let view = View {
         cluster: &cluster,
@@ -189,17 +195,36 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
         refusals: &refusals,
         paused,
     };
-    say(context, &clusters, &cluster, status(&view, observed.now)).await?;
+    let told = status(&view, observed.now);
+    let told = if lack.is_some() { only_conditions(&cluster, told) } else { told };
+    say(context, &clusters, &cluster, told).await?;
     if let Some(failure) = failed {
         return Err(failure.into());
     }
-    let more = plan_now.steps.contains(&Step::CreateMetadata) && refusals.is_empty() && !paused;
+    let more = plan_now.steps.contains(&Step::CreateMetadata) && !refused && !paused;
     Ok(match () {
         () if more => Left::More,
-        () if !refusals.is_empty() => Left::Refused,
-        () if plan_now.waits || plan_now.pending.is_some() || !plan_now.steps.is_empty() => Left::Waiting,
+        () if refused => Left::Refused,
+        () if lack.is_some() || plan_now.waits || plan_now.pending.is_some() || !plan_now.steps.is_empty() => {
+            Left::Waiting
+        }
         () => Left::Nothing,
     })
+}
+
+/// The status that `cluster` has, with what `told` says of its conditions: those every definition has, of the rest one that
+/// is older may not know everything.
+fn only_conditions(cluster: &Cluster, told: ClusterStatus) -> ClusterStatus {
+    let ClusterStatus { observed_generation, conditions, .. } = told;
+    ClusterStatus { observed_generation, conditions, ..cluster.status.clone().unwrap_or_default() }
+}
+
+/// Keeps documents from being written that their definition would cut. Why, if there are any.
+fn hold_documents(context: &Context, plan: &mut Plan) -> Option<Refusal> {
+    let lack = context.hands.schemas.lack("MetadataShard")?;
+    let before = plan.steps.len();
+    plan.steps.retain(|step| !matches!(step, Step::CreateMetadata | Step::CreateShards));
+    (plan.steps.len() < before).then(|| Refusal::new(Reason::CRDTooOld, lack))
 }
 
 /// Looks by name for brokers that are registered and were not found by label: one that is only without its labels must not

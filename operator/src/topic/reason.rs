@@ -41,6 +41,8 @@ pub enum Reason {
     TopicLost,
     /// The brokers refuse a change.
     BrokerRefused,
+    /// The definition of Topics in Kubernetes is older than the operator: it lacks fields that it writes.
+    CRDTooOld,
 }
 
 impl fmt::Display for Reason {

@@ -25,6 +25,7 @@ use super::news::{news_of_note, news_of_status, news_of_step};
 use super::observe::look;
 use super::perform::{note, perform};
 use super::plan::{Plan, State, Step, plan};
+use super::reason::{Reason, Refusal};
 use super::status::{Failure, is_told, status};
 use super::world::{Sight, World};
 use crate::backoff::Backoff;
@@ -351,12 +352,19 @@ async fn say(keeper: &mut Keeper, namespace: &str, works: &mut [Work], sight: &S
     let topics: Api<Topic> = Api::namespaced(context.hands.client.clone(), namespace);
     let quiet = matches!(sight, Sight::Silent(_)) && keeper.silences < SILENCES;
     let now = now();
+    let lack = context.hands.schemas.lack("Topic").map(|lack| Failure::Refused(Refusal::new(Reason::CRDTooOld, lack)));
     let mut news: Vec<(usize, Arc<Topic>, TopicStatus)> = Vec::new();
     for (at, work) in works.iter().enumerate().filter(|(_, work)| is_worth_telling(work)) {
         if quiet && is_told(&work.topic) && work.topic.metadata.deletion_timestamp.is_none() {
             continue;
         }
-        let status = status(&work.topic, &work.plan, work.failure.as_ref(), sight, now);
+        let failure = lack.as_ref().or(work.failure.as_ref());
+        let mut status = status(&work.topic, &work.plan, failure, sight, now);
+        if lack.is_some() {
+            // Conditions every definition has; of the rest one that is older may not know everything.
+            let TopicStatus { observed_generation, conditions, .. } = status;
+            status = TopicStatus { observed_generation, conditions, ..work.topic.status.clone().unwrap_or_default() };
+        }
         if work.topic.status.as_ref() != Some(&status) {
             news.push((at, Arc::clone(&work.topic), status));
         }

@@ -1,11 +1,12 @@
 //! What people ask of a Cluster and are told of it, on a real API server: Events, sleep, restarts, definitions that are too
 //! old.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
 use ottla_operator::cluster::kind::Kind;
 use serde_json::json;
 
-use super::stage::{Operator, Stage, pools, until};
+use super::stage::{Operator, Stage, install_definition, pools, until};
 use super::{EVERYWHERE, turns};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,5 +169,47 @@ async fn a_window_is_waited_for_and_one_that_never_opens_is_refused() {
     stage.hears("Cluster", "c", "Normal WaitsForWindow", 1).await;
     stage.declare("c", spec("* * * * *", 5)).await.unwrap();
     waits(&stage, &operator, "StopUnconfirmed").await;
+    operator.stop().await;
+}
+
+/// The definition of Clusters without these fields, as one that was installed before they came.
+fn older(fields: &[&str]) -> CustomResourceDefinition {
+    let definitions = ottla_crds::definitions();
+    let cluster = definitions.iter().find(|one| one.spec.names.kind == "Cluster").unwrap();
+    let mut value = serde_json::to_value(cluster).unwrap();
+    for field in fields {
+        let (parent, name) = field.rsplit_once('/').unwrap();
+        let parent = format!("/spec/versions/0/schema/openAPIV3Schema/properties/{parent}");
+        value.pointer_mut(&parent).unwrap().as_object_mut().unwrap().remove(name).unwrap();
+    }
+    serde_json::from_value(value).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_that_are_too_old_are_named_and_brokers_go_on() {
+    let _alone = EVERYWHERE.write().await;
+    let stage = Stage::new().await;
+    let fields = ["spec/properties/version", "status/properties/pools", "status/properties/operation"];
+    install_definition(&stage.client, &older(&fields)).await;
+    let operator = stage.operator().await;
+    stage.declare("c", json!({"pools": pools(1)})).await.unwrap();
+    stage.pods("c", &["c-a-0"]).await;
+    let message = stage.condition("c", "Stalled", "True", "CRDTooOld").await;
+    assert!(message.contains("clusters.ottla.dev") && message.contains("has no spec.version"), "{message}");
+    assert!(message.contains("apply the chart ottla-crds"), "{message}");
+    stage.hears("Cluster", "c", "Warning CRDTooOld", 1).await;
+    turns(&stage, &operator, 2).await;
+    let settled = stage.versions("c").await;
+    turns(&stage, &operator, 3).await;
+    assert_eq!(stage.versions("c").await, settled, "what would be lost is not written again and again");
+    stage.delete(Kind::Service, "c-bootstrap").await;
+    let again = || async { stage.objects(Kind::Service).get_opt("c-bootstrap").await.unwrap().map(drop) };
+    until("children are looked after all the same", again).await;
+    for definition in ottla_crds::definitions() {
+        install_definition(&stage.client, &definition).await;
+    }
+    stage.condition("c", "Stalled", "False", "AsDeclared").await;
+    let whole = || async { stage.clusters().get("c").await.unwrap().status?.pools.first().map(drop) };
+    until("the whole status is told", whole).await;
     operator.stop().await;
 }

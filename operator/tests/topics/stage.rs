@@ -20,6 +20,7 @@ use ottla_crds::{Cluster, Topic};
 use ottla_operator::cluster::apply::Hands;
 use ottla_operator::events::Events;
 use ottla_operator::metrics::Metrics;
+use ottla_operator::schema::Schemas;
 use ottla_operator::topic::addresses::Addresses;
 use ottla_operator::topic::rounds::{Context, run};
 use serde_json::{Value, json};
@@ -161,6 +162,7 @@ impl Scene {
                 client,
                 config,
                 metrics: metrics.clone(),
+                schemas: Schemas::default(),
             },
             addresses: Arc::clone(&self.addresses) as Arc<dyn Addresses>,
             period: PERIOD,

@@ -107,6 +107,20 @@ def the_operator_is_what_kustomize_installs():
         assert plain(one) == plain(with_kustomize[name]), f"{name}: {json.dumps(plain(one))} is not {json.dumps(plain(with_kustomize[name]))}"
 
 
+def a_priority_is_given_by_a_value_or_by_a_component():
+    priority = "system-cluster-critical"
+    with tempfile.TemporaryDirectory() as folder:
+        operator = os.path.relpath(ROOT / "deploy/operator", os.path.realpath(folder))
+        lines = {"resources": [operator], "components": [f"{operator}/priority"]}
+        (pathlib.Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(lines))
+        with_kustomize = objects(kubectl("kustomize", folder, "--load-restrictor=LoadRestrictionsNone"))
+    by_chart = rendered(OPERATOR, "--set", f"priorityClassName={priority}")
+    for found in (by_chart, with_kustomize):
+        assert found[("Deployment", "ottla-operator")]["spec"]["template"]["spec"]["priorityClassName"] == priority
+    plainly = rendered(OPERATOR)[("Deployment", "ottla-operator")]["spec"]["template"]["spec"]
+    assert "priorityClassName" not in plainly, "without it nobody is put before anybody"
+
+
 def an_operator_of_some_namespaces_has_no_rights_beyond_them():
     found = rendered(OPERATOR, "--set", "watchNamespaces={a,b}")
     assert not [name for name in found if name[0].startswith("Cluster")], found.keys()
@@ -149,7 +163,7 @@ def all_three_install_upgrade_and_uninstall():
 
 
 CASES = [every_chart_passes_lint, values_that_are_no_values_are_refused_by_name, definitions_are_the_files_and_stay,
-         the_operator_is_what_kustomize_installs, an_operator_of_some_namespaces_has_no_rights_beyond_them,
+         the_operator_is_what_kustomize_installs, a_priority_is_given_by_a_value_or_by_a_component, an_operator_of_some_namespaces_has_no_rights_beyond_them,
          all_three_install_upgrade_and_uninstall]
 
 

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod check;
 pub mod child;
+mod classes;
 mod depart;
 pub mod desired;
 pub mod documents;

@@ -105,7 +105,8 @@ pub fn desired(cluster: &Cluster, facts: &Facts, settings: &Settings) -> Result<
     let pods = if hibernates { 0 } else { seating.pods() };
     children.push(storage::disruption_budget(&owner, pods, facts.steady));
     for (pool, seat) in seating.seats(cluster) {
-        children.push(storage::claim(&owner, cluster, pool, seat, &image));
+        let disk = storage::Disk { owner: &owner, cluster, pool, facts, image: &image };
+        children.push(storage::claim(&disk, seat));
         let recipe =
             pod::Recipe { owner: &owner, cluster, pool, listeners: &listeners, image: &image, config: &config_name };
         children.push(recipe.pod(seat));

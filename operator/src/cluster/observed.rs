@@ -24,6 +24,8 @@ pub struct Observed {
     pub can_stop: BTreeMap<i32, CanStop>,
     /// Several of which the controller has said that all of them may be stopped together; none if it was not asked.
     pub together: BTreeSet<i32>,
+    /// Classes, by the names that pools give them, whose volumes can be one Pod's alone; none if it was not asked.
+    pub exclusive: BTreeSet<Option<String>>,
     /// When this was.
     pub now: Timestamp,
 }
@@ -72,6 +74,8 @@ impl Observed {
             seats,
             volumes,
             image: self.image(),
+            modes: self.modes(),
+            exclusive: self.exclusive.clone(),
             shard_count: summary.map(|summary| summary.shard_count),
             held: summary.map(|summary| summary.held.clone()),
             steady: match &self.documents {
@@ -87,6 +91,12 @@ impl Observed {
         let seats = self.facts(cluster).seats;
         let registered = self.documents.summary().into_iter().flat_map(|summary| &summary.registered);
         registered.filter(|id| !seats.values().any(|ids| ids.contains(id))).copied().collect()
+    }
+
+    /// How each volume may be used.
+    fn modes(&self) -> BTreeMap<String, Value> {
+        let claims = self.of(Kind::PersistentVolumeClaim);
+        claims.map(|(name, claim)| (name.to_owned(), claim["spec"]["accessModes"].clone())).collect()
     }
 
     /// The image of most of the brokers' Pods; where there are none, of most of their volumes.
@@ -126,7 +136,7 @@ fn seat(cluster: &str, kind: Kind, name: &str, object: &Value) -> Option<(String
 }
 
 /// What `desired` needs to know beyond `spec`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     /// Which brokers each pool has, by their Pods and volumes.
     pub seats: BTreeMap<String, BTreeSet<i32>>,
@@ -136,6 +146,10 @@ pub struct Facts {
     pub next_id: i32,
     /// The image that runs.
     pub image: Option<String>,
+    /// The access modes of every claim that is there.
+    pub modes: BTreeMap<String, Value>,
+    /// Classes whose volumes can be one Pod's alone.
+    pub exclusive: BTreeSet<Option<String>>,
     /// How many topic shards the metadata has; `None` when it is not whole.
     pub shard_count: Option<u32>,
     /// How many partitions each broker holds; `None` when the metadata is not whole.

@@ -29,7 +29,7 @@ use super::observed::Observed;
 use super::plan::{Plan, Step, plan};
 use super::reason::{Reason, Refusal};
 use super::status::{View, status};
-use super::{depart, safety};
+use super::{classes, depart, safety};
 use crate::backoff::Backoff;
 
 /// How long one turn may take.
@@ -160,6 +160,7 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
     let mut observed = look(&context.hands.client, &owner).await?;
     observed.now = now();
     look_for_unseen(context, &cluster, &owner, &mut observed).await?;
+    observed.exclusive = classes::exclusive(&context.hands.client, &cluster, &observed).await;
     let facts = observed.facts(&owner.name);
     let wanted = desired(&cluster, &facts, &context.settings);
     let mut plan_now = Plan::default();

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::super::child::{Child, Owner};
 use super::super::kind::Kind;
 use super::super::names;
+use super::super::observed::Facts;
 use super::Seat;
 
 /// Labels of what belongs to one broker.
@@ -18,11 +19,31 @@ pub(super) fn labels(seat: &Seat) -> Map<String, Value> {
     labels.into_iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect()
 }
 
+/// What the claim of a broker's volume is made from.
+pub(super) struct Disk<'a> {
+    pub(super) owner: &'a Owner,
+    pub(super) cluster: &'a Cluster,
+    pub(super) pool: &'a Pool,
+    pub(super) facts: &'a Facts,
+    pub(super) image: &'a str,
+}
+
+/// How a claim of that name may be used: as it is used if it is there, for that never changes; else by one Pod alone, which
+/// Kubernetes then sees to, where the class can do that.
+fn access(facts: &Facts, claim: &str, class: Option<&String>) -> Value {
+    if let Some(modes) = facts.modes.get(claim).filter(|modes| modes.is_array()) {
+        return modes.clone();
+    }
+    json!([if facts.exclusive.contains(&class.cloned()) { "ReadWriteOncePod" } else { "ReadWriteOnce" }])
+}
+
 /// The claim of a broker's volume. It notes which image runs on it: while no broker does, nothing else knows.
-pub(super) fn claim(owner: &Owner, cluster: &Cluster, pool: &Pool, seat: &Seat, image: &str) -> Child {
+pub(super) fn claim(disk: &Disk<'_>, seat: &Seat) -> Child {
+    let Disk { owner, cluster, pool, facts, image } = disk;
     let volume = pool.storage.volumes.first();
     let size = volume.map_or("1Gi", |volume| volume.size.as_str());
-    let mut spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}});
+    let modes = access(facts, &seat.claim, volume.and_then(|volume| volume.class.as_ref()));
+    let mut spec = json!({"accessModes": modes, "resources": {"requests": {"storage": size}}});
     if let Some(class) = volume.and_then(|volume| volume.class.as_ref()) {
         spec["storageClassName"] = json!(class);
     }

@@ -138,6 +138,23 @@ fn a_change_of_config_is_another_revision_and_a_size_is_none() {
 }
 
 #[test]
+fn a_volume_is_one_pods_alone_where_its_class_can_do_that() {
+    let modes = |pool: &str, facts: &Facts| {
+        let children = children(&cluster(&format!("{{pools: [{pool}]}}")), facts);
+        find(&children, Kind::PersistentVolumeClaim, "data-c-a-0").manifest["spec"]["accessModes"][0].clone()
+    };
+    let (plain, fast) = (pool("a", 1), pool("a", 1).replace("size: 10Gi", "size: 10Gi, class: fast"));
+    assert_eq!(modes(&plain, &Facts::default()), "ReadWriteOnce", "unknown is no");
+    let mut facts = Facts { exclusive: [Some("fast".to_owned())].into(), ..Facts::default() };
+    assert_eq!(modes(&plain, &facts), "ReadWriteOnce");
+    assert_eq!(modes(&fast, &facts), "ReadWriteOncePod");
+    facts.modes.insert("data-c-a-0".to_owned(), serde_json::json!(["ReadWriteOnce"]));
+    assert_eq!(modes(&fast, &facts), "ReadWriteOnce", "one that is there stays as it is");
+    let default = Facts { exclusive: [None].into(), ..Facts::default() };
+    assert_eq!(modes(&plain, &default), "ReadWriteOncePod");
+}
+
+#[test]
 fn a_volume_keeps_its_name() {
     let mut facts = facts(&[0], 1, None);
     facts.volumes.insert(0, "old-c-a-0".to_owned());

@@ -139,6 +139,40 @@ class Suite(Stage):
             until("another operator acts", lambda: holder() not in ("", acts))
         self.roll(5, kill)
 
+    def a_cluster_sleeps_and_wakes_under_its_producer(self):
+        disks = {claim["metadata"]["uid"] for claim in self.claims(CLUSTER)}
+        self.annotate("hibernate=true")
+
+        def asleep():
+            conditions = self.conditions()
+            states = [conditions[kind_of]["status"] for kind_of in ("Ready", "Reconciling", "Stalled")]
+            return not self.brokers() and conditions["Ready"]["reason"] == "Hibernated" and states == ["False"] * 3
+        until("no broker runs and nothing is wrong", asleep)
+        acked = self.acks()
+        pools = self.declared()["status"]["pools"]
+        expect([pool["ready"] for pool in pools] == [0], f"the pools are {pools}")
+        expect({claim["metadata"]["uid"] for claim in self.claims(CLUSTER)} == disks, "they are other volumes")
+        expect(self.acks() == acked, "somebody acknowledges")
+        self.annotate("hibernate-")
+        self.whole(2 * PATIENCE)
+        self.goes_on()
+        expect({claim["metadata"]["uid"] for claim in self.claims(CLUSTER)} == disks, "they are other volumes")
+        told = self.told()
+        expect({"Hibernated", "Woken"} <= told, f"its Events are {sorted(told)}")
+
+    def a_restart_that_a_person_asks_for_reaches_every_broker_once(self):
+        before = self.uids()
+        self.annotate("restart=2026-02-01T10:00:00Z", "--overwrite")
+        until("every broker is another one", lambda: len(set(self.uids().values()) - set(before.values())) == 3, 2 * PATIENCE)
+        self.goes_on()
+        self.whole()
+        after = self.uids()
+        self.kubectl("annotate", "pod", f"{CLUSTER}-main-1", "ottla.dev/restart=once-more")
+        until("that one is another one", lambda: self.uids()[f"{CLUSTER}-main-1"] != after[f"{CLUSTER}-main-1"])
+        self.whole()
+        expect(len(set(self.uids().values()) - set(after.values())) == 1, "more than one broker was restarted")
+        expect({"RollBegun", "BrokerRestarted", "RollDone"} <= self.told(), f"its Events are {sorted(self.told())}")
+
     def nothing_acknowledged_is_lost(self):
         self.kubectl("delete", "pod", "ledger", "--grace-period=70", f"--timeout={PATIENCE}s")
         self.following.wait(PATIENCE)
@@ -185,7 +219,26 @@ class Suite(Stage):
         until("the Cluster says so", lambda: self.conditions()["Stalled"]["reason"] == "ImageUnavailable")
         said = self.conditions()["Stalled"]["message"]
         expect("localhost/ottla/broker:missing" in said and "spec.version" in said, f"it says {said!r}")
+        until("and that nothing follows", lambda: self.conditions()["UpdatePending"]["reason"] == "RollHalted")
         expect(self.serving() == 2, f"{self.serving()} brokers serve")
+        self.change(CLUSTER, {"version": "dev"})
+        self.whole()
+        expect(len(set(self.uids().values()) - set(before.values())) == 1, "more than one broker was restarted")
+        expect(self.records() == self.read, "it has other records")
+
+    def a_broker_that_crashes_halts_a_roll_until_spec_changes(self):
+        archive = f"{self.folder.name}/crash.tar"
+        with open(archive, "wb") as out:
+            subprocess.run([ROOT / "deploy/image/build", "--name", "localhost/ottla/broker:crash", "/bin/false"], stdout=out, check=True)
+        self.tool("load", archive)
+        before = self.uids()
+        self.change(CLUSTER, {"version": "crash"})
+        until("the roll is halted", lambda: self.conditions()["UpdatePending"]["reason"] == "RollHalted")
+        (restarted,) = [name for name, uid in self.uids().items() if uid not in before.values()]
+        said = self.conditions()["UpdatePending"]["message"]
+        expect(f"Pod {restarted} " in said and "--previous" in said, f"it says {said!r}")
+        expect(self.serving() == 2, f"{self.serving()} brokers serve")
+        expect("RollHalted" in self.told(), f"its Events are {sorted(self.told())}")
         self.change(CLUSTER, {"version": "dev"})
         self.whole()
         expect(len(set(self.uids().values()) - set(before.values())) == 1, "more than one broker was restarted")
@@ -283,6 +336,15 @@ class Suite(Stage):
     def change(self, name, spec):
         self.kubectl("patch", "clusters.ottla.dev", name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
+    def annotate(self, word, *words):
+        """Asks something of the Cluster, by an annotation of ottla.dev."""
+        self.kubectl("annotate", "clusters.ottla.dev", CLUSTER, f"ottla.dev/{word}", *words)
+
+    def told(self, name=CLUSTER):
+        """The reasons of the Events on a Cluster."""
+        events = [(event["regarding"], event["reason"]) for event in self.items("events.events.k8s.io")]
+        return {reason for about, reason in events if (about["kind"], about["name"]) == ("Cluster", name)}
+
     def follow(self):
         """Has everything that the producer says written down, from its beginning on. Who followed may have missed something."""
         if self.following is not None:
@@ -335,10 +397,12 @@ CASES = [
     Suite.brokers_are_what_restricted_namespaces_allow, Suite.a_producer_begins_its_ledger, Suite.a_killed_pod_is_made_again,
     Suite.a_drain_takes_one_broker_and_ends, Suite.a_zone_without_power_stops_nobody,
     Suite.records_go_on_without_the_api_server, Suite.a_changed_config_restarts_one_broker_at_a_time,
-    Suite.a_roll_goes_on_when_its_operator_is_killed, Suite.nothing_acknowledged_is_lost,
+    Suite.a_roll_goes_on_when_its_operator_is_killed, Suite.a_cluster_sleeps_and_wakes_under_its_producer,
+    Suite.a_restart_that_a_person_asks_for_reaches_every_broker_once, Suite.nothing_acknowledged_is_lost,
     Suite.deleted_and_declared_again_the_records_are_there, Suite.topics_are_as_declared,
     Suite.a_volume_grows_under_its_broker,
-    Suite.an_image_that_is_not_there_halts_a_roll, Suite.a_broker_joins_and_leaves_again,
+    Suite.an_image_that_is_not_there_halts_a_roll, Suite.a_broker_that_crashes_halts_a_roll_until_spec_changes,
+    Suite.a_broker_joins_and_leaves_again,
     Suite.the_first_record_is_acknowledged_soon, Suite.a_broker_alone_can_be_restarted,
     Suite.volumes_go_with_the_cluster_only_if_that_is_declared, Suite.a_namespace_goes_with_all_that_is_in_it,
 ]

@@ -7,15 +7,16 @@ code: a panic, a time-out (10 s) or more than 512 MiB is a finding, and the inpu
 
 import argparse
 import os
-import platform
 import re
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "e2e/page"))
+import page  # noqa: E402
+
 CACHE = Path.home() / ".cache" / "ottla"
 FINDINGS = ROOT / ".ottla" / "fuzz"
 COVERAGE = [
@@ -76,31 +77,16 @@ def run(binary, name, seconds):
     return found
 
 
-def machine():
-    memory = next(line for line in open("/proc/meminfo") if line.startswith("MemTotal"))
-    return f"{os.cpu_count()} cores, {int(memory.split()[1]) // (1 << 20)} GiB, {platform.system()} {platform.release()}"
-
-
-def git(*arguments):
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-
-
 def report(results, covers, seconds, jobs):
-    changed = " with local changes" if git("status", "--porcelain", "-uno") else ""
     lines = [
-        "# Fuzzing", "",
-        "* command: `make fuzz`",
-        f"* commit: {git('rev-parse', '--short=12', 'HEAD')}{changed}",
-        f"* date: {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}",
-        f"* machine: {machine()}",
+        "# Fuzzing", "", *page.origin("make fuzz"),
         f"* each target: {seconds} s of libFuzzer, guided by coverage, {jobs} targets at a time; a panic, 10 s or 512 MiB is a finding",
         "",
         "| target | covers | inputs | edges | corpus | peak memory | findings |", "|---|---|--:|--:|--:|--:|---|"]
     for found in results:
         lines.append(f"| {found['name']} | {covers[found['name']]} | {found['runs']:,} | {found['coverage']:,} | "
                      f"{found['corpus']:,} | {found['memory']} MiB | {'**broken**' if found['broken'] else 'none'} |")
-    (ROOT / "docs/results").mkdir(exist_ok=True)
-    (ROOT / "docs/results/fuzz.md").write_text("\n".join(lines) + "\n")
+    page.write("fuzz", lines)
 
 
 def main():

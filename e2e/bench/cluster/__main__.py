@@ -20,12 +20,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 # First those of the faults: they have brokers, too.
-for folder in ("faults/runner", "conformance/runner", "bench/runner"):
+for folder in ("faults/runner", "conformance/runner", "bench/runner", "page"):
     sys.path.append(str(ROOT / "e2e" / folder))
 
 from brokers import COUNT, Brokers  # noqa: E402
+import page  # noqa: E402
 from kafka import Kafka  # noqa: E402
-from measure import build_load, cpu_seconds, memory_mib, provenance, run_load, spread  # noqa: E402
+from measure import TOGETHER, build_load, cpu_seconds, memory_mib, peer, run_load, spread  # noqa: E402
 from objects import DOCUMENTS, ask  # noqa: E402
 
 TOPICS, PARTITIONS = 10, 1000
@@ -163,7 +164,7 @@ def report(found, rows, rounds, messages, seconds):
     cpu = {name: statistics.median(one[1] for one in ones) for name, ones in found.items()}
     ratio = cpu[Brokers.name] / cpu[Kafka.name]
     lines = [
-        "# Benchmark: three brokers", "", *provenance("make bench-cluster", seconds),
+        "# Benchmark: three brokers", "", *page.origin("make bench-cluster", seconds, TOGETHER), f"* peer: {peer()}",
         f"* load: librdkafka, linger 5 ms, acks=all, {messages:,} records of 1 KiB a run into 12 partitions of three replicas, of which",
         f"  two must be in sync; {rounds} rounds, alternating; Kafka with its default of no fsync before an ack, Ottla with every in-sync",
         "  replica's fsync before it", "",
@@ -174,7 +175,7 @@ def report(found, rows, rounds, messages, seconds):
     lines += ["", f"CPU of Ottla for each of Kafka: **{ratio:.2f}** (goal: ≤ 0.5).", "",
               f"## {TOPICS * PARTITIONS:,} partitions of three replicas on three brokers of Ottla", "", "| | goal | measured |", "|---|---|---|"]
     lines += [f"| {what} | {goal} | {value} |" for what, goal, value in rows]
-    (ROOT / "docs/results/cluster.md").write_text("\n".join(lines) + "\n")
+    page.write("cluster", lines)
     print("\n".join(lines))
 
 

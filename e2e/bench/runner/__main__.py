@@ -16,7 +16,10 @@ from pathlib import Path
 
 from brokers import Kafka, Ottla
 from first import first_ack
-from measure import RECORD_BYTES, ROOT, build_load, cpu_seconds, machine_cpu_seconds, memory_mib, provenance, run_load, spread
+from measure import RECORD_BYTES, ROOT, TOGETHER, build_load, cpu_seconds, machine_cpu_seconds, memory_mib, peer, run_load, spread
+
+sys.path.append(str(ROOT / "e2e/page"))
+import page  # noqa: E402
 
 FOREIGN_MAX = 0.1  # of the machine
 ROWS = [(acks, partitions) for acks in ("page cache", "durable") for partitions in (1, 16)]
@@ -106,7 +109,7 @@ def throughput(rounds, messages, tries, scratch):
 def report(found, memory, started, rounds, messages, seconds):
     noisy = sum(one.foreign > FOREIGN_MAX for ones in found.values() for one in ones)
     lines = [
-        "# Benchmark: Ottla beside Apache Kafka", "", *provenance("make bench", seconds),
+        "# Benchmark: Ottla beside Apache Kafka", "", *page.origin("make bench", seconds, TOGETHER), f"* peer: {peer()}",
         "* one broker of each; Kafka with a heap of 1 GiB",
         f"* load: librdkafka, linger 5 ms, acks=all, {messages:,} records of 1 KiB a run, uncompressed; {rounds} rounds, alternating",
         f"* runs in which others used more than {FOREIGN_MAX:.0%} of the machine: {noisy} of {sum(map(len, found.values()))}"
@@ -130,8 +133,7 @@ def report(found, memory, started, rounds, messages, seconds):
     form = "{:.0f}".format
     first = {name: spread([1000 * s for s in values], form) for name, values in started.items()}
     lines.append(f"| start of the process to the first acknowledged record, empty directory, ms | {first[Kafka.name]} | {first[Ottla.name]} |")
-    (ROOT / "docs/results").mkdir(exist_ok=True)
-    (ROOT / "docs/results/bench.md").write_text("\n".join(lines) + "\n")
+    page.write("bench", lines)
     print("\n".join(lines))
 
 

@@ -1,14 +1,12 @@
 """What every benchmark measures with: /proc, and a producer under full load.
 
-Owns the producer's binary in the cache, and how a page of results says where its numbers come from.
+Owns the producer's binary in the cache.
 """
 
 import json
 import os
-import platform
 import statistics
 import subprocess
-import time
 import tomllib
 from pathlib import Path
 
@@ -60,15 +58,10 @@ def spread(values, form):
     return f"{form(statistics.median(values))} ({form(min(values))} – {form(max(values))})"
 
 
-def provenance(command, seconds):
-    """Where numbers come from: the first lines of a page of results."""
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    memory = next(line for line in open("/proc/meminfo") if line.startswith("MemTotal"))
+# What else is on the machine while it is measured.
+TOGETHER = ", clients and brokers on it together"
+
+
+def peer():
     kafka = tomllib.loads((ROOT / "e2e/conformance/versions.toml").read_text())["kafka"]
-    return [
-        f"* command: `{command}`", f"* commit: {commit}{' with local changes' if changed else ''}",
-        f"* date: {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}",
-        f"* machine: {os.cpu_count()} cores, {int(memory.split()[1]) // (1 << 20)} GiB, {platform.system()} {platform.release()},"
-        " clients and brokers on it together",
-        f"* peer: Apache Kafka {kafka}, KRaft, G1", f"* took: {seconds / 60:.1f} minutes"]
+    return f"Apache Kafka {kafka}, KRaft, G1"

@@ -1,9 +1,10 @@
 """Writes what the whole run found: docs/compatibility.md for users, docs/results/conformance.md for whoever checks it."""
 
-import os
-import platform
-import subprocess
-import time
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "page"))
+import page  # noqa: E402
 
 
 COLUMNS = {"kafka": "Apache Kafka", "ottla": "Ottla", "three": "Ottla, three brokers, one killed at a time"}
@@ -24,14 +25,7 @@ def matrix(cases, outcomes):
     return lines
 
 
-def machine():
-    memory = next(line for line in open("/proc/meminfo") if line.startswith("MemTotal"))
-    return f"{os.cpu_count()} cores, {int(memory.split()[1]) // (1 << 20)} GiB, {platform.system()} {platform.release()}"
-
-
 def write(root, cases, outcomes, versions, seconds):
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True).stdout.strip()
-    changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True).stdout.strip()
     import setup
     pins = ", ".join(f"{name} {version}" for name, version in setup.VERSIONS.items())
     held = sum(all(found.get(case.key) is None for found in outcomes.values()) for case in cases)
@@ -42,20 +36,14 @@ def write(root, cases, outcomes, versions, seconds):
         "three brokers of which one after another is killed and started again, in one run (–: not asked there, `killed` in its table",
         "says why). What a case does is said in [e2e/conformance](../e2e/conformance); how this run was made in",
         "[results/conformance.md](results/conformance.md).", *table, ""]))
-    (root / "docs/results").mkdir(exist_ok=True)
     lines = [
-        "# Conformance", "",
-        "* command: `make conformance`",
-        f"* commit: {commit}{' with local changes' if changed else ''}",
-        f"* date: {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}",
-        f"* machine: {machine()}",
+        "# Conformance", "", *page.origin("make conformance", seconds),
         f"* against: {'; '.join(versions.values())}",
         f"* clients: {pins}; kcat and librdkafka of the system",
-        f"* took: {seconds / 60:.1f} minutes",
         f"* result: {held} of {len(cases)} cases hold everywhere", ""]
     for case in cases:
         for name, found in outcomes.items():
             if found.get(case.key) is not None:
                 first = str(found[case.key]).splitlines()[0]
                 lines.append(f"* red on {name}: {case.client}: {case.name}: `{first[:150]}`")
-    (root / "docs/results/conformance.md").write_text("\n".join(lines).rstrip() + "\n")
+    page.write("conformance", lines)

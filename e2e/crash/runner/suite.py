@@ -11,7 +11,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "e2e/conformance/runner"))
+sys.path.append(str(ROOT / "e2e/page"))
 
+import page  # noqa: E402
 import power  # noqa: E402
 from broker import Broker, free_port  # noqa: E402
 from load import Load, create, read_all, verdict  # noqa: E402
@@ -98,24 +100,16 @@ def run_kills(binary, scratch, kills, wanted, seed):
 
 
 def report(found, lost, seed):
-    import report as conformance_report
-    import subprocess
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     inside = ", ".join(f"{phase} {count}" for phase, count in found["inside"].items())
     lines = [
-        "# Crashes", "",
-        f"* command: `make crash` (seed {seed})",
-        f"* commit: {commit}",
-        f"* date: {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}",
-        f"* machine: {conformance_report.machine()}",
+        "# Crashes", "", *page.origin("make crash", detail=f" (seed {seed})"),
         f"* load: idempotent, acks=all, 1 KiB records to {2 * PARTITIONS} partitions, {found['per second']} acknowledged a second"
         " over the whole run, downtime included",
         f"* SIGKILL: {found['kills']} times in {found['seconds']} s; inside {inside}",
         f"* journal files recycled: {found['journal recycled']}",
         f"* acknowledged records: {found['acked']}; each found once, at its offset, in order",
-        f"* power loss: {lost}", ""]
-    (ROOT / "docs/results").mkdir(exist_ok=True)
-    (ROOT / "docs/results/crash.md").write_text("\n".join(lines))
+        f"* power loss: {lost}"]
+    page.write("crash", lines)
 
 
 def main():

@@ -1,10 +1,13 @@
 """Writes what a whole run found: docs/results/faults.md."""
 
 import statistics
-import subprocess
-import time
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "page"))
+import page  # noqa: E402
 
 
 @dataclass
@@ -50,22 +53,15 @@ def notes(session):
     return [f"* {name}: {'; '.join(found)}" for name, found in said.items() if found]
 
 
-def write(root, run):
-    import report as conformance_report
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True).stdout.strip()
+def write(run):
     ours = [session for session in run.sessions if session.name != "kafka"]
     kafka = next((session for session in run.sessions if session.name == "kafka"), None)
     total = lambda key: sum(session.verdict[key] for session in ours)  # noqa: E731
     lines = [
         "# Faults", "",
-        f"* command: `{run.command}`",
-        f"* commit: {commit}",
-        f"* date: {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}",
-        f"* machine: {conformance_report.machine()}; three brokers, each in a network of its own, etcd, kube-apiserver and the"
-        " clients on it",
+        *page.origin(run.command, run.seconds, "; three brokers, each in a network of its own, etcd, kube-apiserver and the clients on it"),
         "* load: 2 idempotent writers with acks=all, 50 records a second each; a reader; a prober that opens a connection for"
         " every record and gives it up after half a second",
-        f"* took: {run.seconds / 60:.1f} minutes",
         f"* records: {total('sent')} sent, {total('acked')} acknowledged, {total('failed')} refused, {total('unknown')} unknown;"
         f" {total('read')} read at the end; the replicas' logs compared byte for byte",
         "* beside it: Apache Kafka, three KRaft brokers on the same machine, its defaults, the same load and probes",
@@ -81,5 +77,4 @@ def write(root, run):
         lines += ["", "## What is wrong", *[f"* {line}" for line in run.wrong]]
     if kafka and kafka.wrong:
         lines += ["", "## What is wrong with Kafka", *[f"* {line}" for line in kafka.wrong]]
-    (root / "docs/results").mkdir(exist_ok=True)
-    (root / "docs/results/faults.md").write_text("\n".join([*lines, ""]))
+    page.write("faults", lines)

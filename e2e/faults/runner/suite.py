@@ -249,7 +249,7 @@ def main():
         times = f" --times {chosen.times}" if chosen.times else ""
         elsewhere = "OTTLA_BROKER=... OTTLA=... " if os.environ.get("OTTLA_BROKER") else ""
         command = f"{elsewhere}e2e/faults/run.sh --whole{times}" if times or elsewhere else "make faults"
-        results.write(ROOT, results.Run(command, sessions, skipped, wrong, time.monotonic() - began))
+        results.write(results.Run(command, sessions, skipped, wrong, time.monotonic() - began))
     played = sum(len(found) for session in sessions for found in session.rounds.values())
     if wrong:
         say(f"{len(wrong)} things are wrong; everything is kept in {scratch}")

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import cgroups
 import kind
@@ -38,6 +39,19 @@ def until(what, done, seconds=PATIENCE):
     wait(time.monotonic() + seconds, lambda: f"not within {seconds} s: {what}{last}", look)
 
 
+@dataclass
+class Played:
+    """A case, how long it took, what was wrong with it if anything was, and what it has noted."""
+    name: str
+    seconds: float
+    wrong: str | None
+    seen: list
+
+
+def title(case):
+    return case.__name__.replace("_", " ")
+
+
 def expect(true, otherwise):
     if not true:
         raise Failed(otherwise)
@@ -47,6 +61,7 @@ class Stage:
     """A cluster of this name, and its tools as a user would run them. Suites add their cases."""
 
     def __init__(self, name):
+        self.seen = []
         self.environment = os.environ | {"CLUSTER": name}
         self.cluster = settings.Cluster.of(self.environment)
 
@@ -74,17 +89,25 @@ class Stage:
             print(self.kubectl(*words, "--request-timeout=5s", check=False).stdout[-4000:], flush=True)
         print(f"logs are in {self.cluster.folder}/logs", flush=True)
 
+    def note(self, words):
+        """Says what was seen in the case that is being played, also on its page of results."""
+        print(f"       {words}", flush=True)
+        self.seen.append(words)
+
     def play(self, case):
+        self.seen = []
         began = time.monotonic()
-        name = case.__name__.replace("_", " ")
+        wrong = None
         try:
             case(self)
         except (Failed, subprocess.SubprocessError, OSError, LookupError, ValueError) as error:
-            print(f"FAILED {time.monotonic() - began:6.1f} s  {name}: {error}", flush=True)
+            wrong = str(error)
+        played = Played(title(case), time.monotonic() - began, wrong, self.seen)
+        print(f"{'ok    ' if wrong is None else 'FAILED'} {played.seconds:6.1f} s  {played.name}{'' if wrong is None else f': {wrong}'}",
+              flush=True)
+        if wrong is not None:
             self.state()
-            return False
-        print(f"ok     {time.monotonic() - began:6.1f} s  {name}", flush=True)
-        return True
+        return played
 
 
 def obstacle(provider):
@@ -108,28 +131,30 @@ def obstacle(provider):
     return ""
 
 
-def perform(suite_type, cases, local_only=frozenset()):
-    """Plays every case and says how many passed; those of `local_only` not on kind. The cluster is gone afterwards."""
+def perform(suite_type, cases, local_only=frozenset(), report=lambda played: None):
+    """Plays every case and says how many passed; those of `local_only` not on kind. The cluster is gone afterwards. `report` is
+    given every case that was played."""
     provider = os.environ.get("PROVIDER") or ("kind" if kind.works() else "local")
     if why := obstacle(provider):
         print(f"SKIPPED, nothing of the cluster is shown: {why}\n0 passed, 0 failed, {len(cases)} skipped")
         return
     # Whoever stops the suite has its cluster ended as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
-    suite, passed, failed, skipped = suite_type(), 0, 0, 0
+    suite, played, skipped = suite_type(), [], 0
     suite.tool("down.sh")
     try:
         for case in cases:
             if provider == "kind" and case in local_only:
-                print(f"SKIPPED  {case.__name__.replace('_', ' ')}: Docker makes networks and groups of its own")
+                print(f"SKIPPED  {title(case)}: Docker makes networks and groups of its own")
                 skipped += 1
-            elif suite.play(case):
-                passed += 1
-            else:
-                failed += 1
-                if passed == 0:
-                    break
+                continue
+            played.append(suite.play(case))
+            if all(one.wrong is not None for one in played):
+                break
     finally:
         suite.tool("down.sh", check=False)
+    report(played)
+    failed = sum(one.wrong is not None for one in played)
+    passed = len(played) - failed
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     sys.exit(1 if failed else 0)

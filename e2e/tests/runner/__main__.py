@@ -4,7 +4,10 @@ Owns the cluster named `e2e`; how cases are played and told is stage.py's. A pro
 while brokers are killed, drained and restarted. It speaks only Kubernetes and, through clients in Pods, Kafka.
 """
 
+import argparse
+import functools
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -14,12 +17,15 @@ from datetime import UTC, datetime
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "e2e/cluster/runner"))
+sys.path.append(str(ROOT / "e2e/page"))
 import ledger  # noqa: E402
+import page  # noqa: E402
 import readme  # noqa: E402
 from stage import PATIENCE, TOOLS, Stage, expect, perform, until  # noqa: E402
 
 HEADING = "## On Kubernetes"
 CLUSTER, TOPIC, PARTITIONS, PER_SECOND = "events", "ledger", 6, 200
+BIN = pathlib.Path(os.environ.get("BIN") or ROOT / "bin").resolve()
 EXAMPLE = ROOT / "deploy/examples/three-zones.yaml"
 QUICKSTART = ROOT / "deploy/examples/quickstart.yaml"
 # How many acknowledgements show that a producer goes on.
@@ -67,11 +73,9 @@ class Suite(Stage):
 
     def a_producer_begins_its_ledger(self):
         self.ottla("topic", "create", TOPIC, "--partitions", PARTITIONS, "--replicas", 3)
-        program, archive = f"{self.folder.name}/program", f"{self.folder.name}/ledger.tar"
+        program = f"{self.folder.name}/program"
         subprocess.run(["cc", "-O2", "-Wall", "-o", program, ROOT / "e2e/tests/ledger.c", "-lrdkafka"], check=True)
-        with open(archive, "wb") as out:
-            subprocess.run([ROOT / "deploy/image/build", "--name", "localhost/ottla/ledger:dev", program], stdout=out, check=True)
-        self.tool("load", archive)
+        self.load("localhost/ottla/ledger:dev", program)
         settings = {"nodeSelector": {"topology.kubernetes.io/zone": "a"}, "securityContext": {"runAsNonRoot": True}}
         self.kubectl("run", "ledger", "--image=localhost/ottla/ledger:dev", "--restart=Never",
                      f"--overrides={json.dumps({'spec': settings})}", "--", f"{CLUSTER}-bootstrap:9092", TOPIC, PER_SECOND)
@@ -112,21 +116,29 @@ class Suite(Stage):
         self.whole(2 * PATIENCE)
 
     def records_go_on_without_the_api_server(self):
+        self.without_the_api_server(["stop-api"], ["start-api"])
+
+    def records_go_on_while_the_control_plane_has_no_power(self):
+        (node,) = (node.name for node in self.cluster.nodes if node.control)
+        self.without_the_api_server(["kill", node], ["start", node])
+
+    def without_the_api_server(self, away, back):
         began = datetime.now(UTC)
-        self.tool("node", "stop-api")
+        self.tool("node", *away)
         try:
             expect(self.kubectl("get", "nodes", "--request-timeout=3s", check=False).returncode != 0, "the API server still answers")
         finally:
-            self.tool("node", "start-api")
+            self.tool("node", *back)
         until("every node is Ready", lambda: all(self.condition(node.name) == "True" for node in self.cluster.nodes))
         ended = datetime.now(UTC)
         self.follow()
         self.whole()
         silence = self.silence(began, ended)
+        self.note(f"{(ended - began).total_seconds():.1f} s; the longest time without an acknowledgement was {silence:.2f} s")
         expect(silence < 5, f"for {silence:.1f} s of {(ended - began).total_seconds():.1f} s nothing was acknowledged")
 
     def a_changed_config_restarts_one_broker_at_a_time(self):
-        self.roll(4)
+        self.roll({"config": {"num.io.threads": 4}})
 
     def a_roll_goes_on_when_its_operator_is_killed(self):
         def holder():
@@ -137,7 +149,35 @@ class Suite(Stage):
             acts = holder()
             self.kubectl("-n", "ottla-system", "delete", "pod", acts, "--grace-period=0", "--force")
             until("another operator acts", lambda: holder() not in ("", acts))
-        self.roll(5, kill)
+        self.roll({"config": {"num.io.threads": 5}}, kill)
+
+    def an_evicted_broker_serves_soon_after_its_operator_is_back(self):
+        """Within 15 s."""
+        scale = ("-n", "ottla-system", "scale", "deployment/ottla-operator")
+        self.kubectl(*scale, "--replicas=0")
+        until("no operator is left", lambda: not self.items("pods", "-n", "ottla-system"))
+        pod = f"{CLUSTER}-main-1"
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": "default"}}
+        self.kubectl("create", "--raw", f"/api/v1/namespaces/default/pods/{pod}/eviction", "-f", "-", input=json.dumps(eviction))
+        until("its Pod is gone", lambda: pod not in self.uids())
+        self.goes_on()
+        began = time.monotonic()
+        self.kubectl(*scale, "--replicas=2")
+        until("it serves again", lambda: self.serving() == 3)
+        took = time.monotonic() - began
+        self.note(f"{took:.1f} s from `kubectl scale` of the operator to the broker's being ready")
+        expect(took < 15, f"it took {took:.1f} s")
+        self.whole()
+
+    def brokers_of_an_older_version_take_turns_with_ours(self):
+        """Up, down and up again; in the middle of each roll both are in one cluster."""
+        folder = subprocess.run([ROOT / "e2e/tests/before.sh"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        self.load("localhost/ottla/broker:before", f"{folder}/ottla-broker", f"{folder}/ottla")
+        for version in ("before", "dev", "before", "dev"):
+            self.roll({"version": version})
+            told = self.declared()["status"]["version"]
+            expect(told["current"] == version, f"the status says {told}, and the brokers are {version}")
+        self.note(f"`{pathlib.Path(folder).name[:12]}`, built from git, and this commit: four rolls")
 
     def a_cluster_sleeps_and_wakes_under_its_producer(self):
         disks = {claim["metadata"]["uid"] for claim in self.claims(CLUSTER)}
@@ -181,7 +221,7 @@ class Suite(Stage):
         expect(len(account.acked) > 10 * MANY, f"only {len(account.acked)} records were acknowledged")
         wrong = ledger.verdict(account, self.read)
         expect(not wrong, "; ".join(wrong))
-        print(f"       {len(account.acked)} records were acknowledged, {len(self.read)} read", flush=True)
+        self.note(f"{len(account.acked)} records were acknowledged, {len(self.read)} read; none lost, none twice")
 
     def deleted_and_declared_again_the_records_are_there(self):
         expect(self.read, "nothing was read before")
@@ -192,6 +232,26 @@ class Suite(Stage):
         expect(left == [3, 0, 0, 0], f"claims, Services, ConfigMaps and budgets that are left: {left}")
         self.kubectl("apply", "-f", EXAMPLE)
         self.whole()
+        expect(self.declared()["status"]["clusterId"] == identity, "it is another cluster")
+        expect(self.records() == self.read, "it has other records")
+
+    def metadata_that_was_lost_is_made_again_from_the_volumes(self):
+        """As docs/how-to/recover-metadata.md says, from copies: no Pod can have the volumes of three nodes."""
+        identity = self.declared()["status"]["clusterId"]
+        self.kubectl("annotate", "clusters.ottla.dev", CLUSTER, "ottla.dev/pause=true")
+        documents = [one["metadata"]["name"] for one in self.items("metadatashards.ottla.dev", "-l", f"ottla.dev/cluster={CLUSTER}")]
+        self.kubectl("delete", "metadatashards.ottla.dev", *documents, "--wait=false")
+        for name in documents:
+            self.kubectl("patch", "metadatashards.ottla.dev", name, "--type=merge", '--patch={"metadata": {"finalizers": null}}')
+        self.kubectl("delete", "pods", "-l", f"ottla.dev/cluster={CLUSTER}", f"--timeout={PATIENCE}s")
+        folders = [self.copied(claim["metadata"]["name"]) for claim in self.claims(CLUSTER)]
+        recover = [BIN / "ottla", "cluster", "recover-metadata", CLUSTER, "-n", "default", *(f"--data-dir={folder}" for folder in folders)]
+        planned = self.tool("enter", *recover).stdout
+        expect("no acknowledged record is lost" in planned and "Nothing was changed" in planned, f"the plan is {planned}")
+        # The last controller's Lease has to run out first.
+        until("it is carried out", lambda: self.tool("enter", *recover, "--yes"))
+        self.kubectl("annotate", "clusters.ottla.dev", CLUSTER, "ottla.dev/pause-")
+        self.whole(2 * PATIENCE)
         expect(self.declared()["status"]["clusterId"] == identity, "it is another cluster")
         expect(self.records() == self.read, "it has other records")
 
@@ -262,7 +322,7 @@ class Suite(Stage):
         produce = ("exec", "-i", "quickstart-main-0", "--", "ottla", "produce", "first")
         until("a record is acknowledged", lambda: self.kubectl(*produce, input="first\n"))
         took = time.monotonic() - began
-        print(f"       {took:.1f} s from kubectl apply to the first acknowledged record", flush=True)
+        self.note(f"{took:.1f} s from kubectl apply to the first acknowledged record")
         expect(took < 15, f"it took {took:.1f} s")
 
     def a_broker_alone_can_be_restarted(self):
@@ -298,6 +358,26 @@ class Suite(Stage):
 
     def brokers(self, name=CLUSTER):
         return self.items("pods", "-l", f"ottla.dev/cluster={name}")
+
+    def copied(self, claim):
+        """The data directory on a volume that no broker uses, copied to this machine."""
+        user = 65532
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reader"}, "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {"runAsNonRoot": True, "runAsUser": user, "runAsGroup": user, "fsGroup": user},
+            "containers": [{"name": "reader", "image": "localhost/ottla/busybox:1", "imagePullPolicy": "Never",
+                            "command": ["sleep", "infinity"], "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]}}
+        self.kubectl("apply", "-f", "-", input=json.dumps(pod))
+        self.kubectl("wait", "--for=condition=Ready", "pod/reader", f"--timeout={PATIENCE}s")
+        folder = pathlib.Path(self.folder.name) / claim
+        folder.mkdir()
+        command = [TOOLS / "kubectl", "exec", "reader", "--", "tar", "-cf", "-", "-C", "/data", "data"]
+        with subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE) as reader:
+            subprocess.run(["tar", "-xf", "-", "-C", folder], stdin=reader.stdout, check=True)
+        expect(reader.returncode == 0, f"{claim} could not be copied")
+        self.kubectl("delete", "pod", "reader", f"--timeout={PATIENCE}s")
+        return folder / "data"
 
     def elsewhere(self):
         """Brokers on other nodes than the producer's."""
@@ -369,10 +449,17 @@ class Suite(Stage):
         before = self.acks()
         until("the producer goes on", lambda: self.acks() > before + MANY)
 
-    def roll(self, threads, amid=lambda: None):
+    def load(self, name, *binaries):
+        """Gives an image of these to every node."""
+        archive = f"{self.folder.name}/image.tar"
+        with open(archive, "wb") as out:
+            subprocess.run([ROOT / "deploy/image/build", "--name", name, *binaries], stdout=out, check=True)
+        self.tool("load", archive)
+
+    def roll(self, spec, amid=lambda: None):
         """Changes what brokers have to be restarted for; `amid` happens after the first one was."""
         before, wrong = self.uids(), []
-        self.change(CLUSTER, {"config": {"num.io.threads": threads}})
+        self.change(CLUSTER, spec)
         until("a broker is restarted", lambda: self.uids() != before)
         amid()
 
@@ -396,17 +483,45 @@ CASES = [
     Suite.nodes_come_up, Suite.readme_is_right_word_for_word, Suite.brokers_stand_in_three_zones_and_know_it,
     Suite.brokers_are_what_restricted_namespaces_allow, Suite.a_producer_begins_its_ledger, Suite.a_killed_pod_is_made_again,
     Suite.a_drain_takes_one_broker_and_ends, Suite.a_zone_without_power_stops_nobody,
-    Suite.records_go_on_without_the_api_server, Suite.a_changed_config_restarts_one_broker_at_a_time,
-    Suite.a_roll_goes_on_when_its_operator_is_killed, Suite.a_cluster_sleeps_and_wakes_under_its_producer,
-    Suite.a_restart_that_a_person_asks_for_reaches_every_broker_once, Suite.nothing_acknowledged_is_lost,
-    Suite.deleted_and_declared_again_the_records_are_there, Suite.topics_are_as_declared,
-    Suite.a_volume_grows_under_its_broker,
-    Suite.an_image_that_is_not_there_halts_a_roll, Suite.a_broker_that_crashes_halts_a_roll_until_spec_changes,
-    Suite.a_broker_joins_and_leaves_again,
+    Suite.records_go_on_without_the_api_server, Suite.records_go_on_while_the_control_plane_has_no_power,
+    Suite.a_changed_config_restarts_one_broker_at_a_time, Suite.a_roll_goes_on_when_its_operator_is_killed,
+    Suite.an_evicted_broker_serves_soon_after_its_operator_is_back, Suite.a_cluster_sleeps_and_wakes_under_its_producer,
+    Suite.a_restart_that_a_person_asks_for_reaches_every_broker_once, Suite.brokers_of_an_older_version_take_turns_with_ours,
+    Suite.nothing_acknowledged_is_lost, Suite.deleted_and_declared_again_the_records_are_there,
+    Suite.metadata_that_was_lost_is_made_again_from_the_volumes, Suite.topics_are_as_declared,
+    Suite.a_volume_grows_under_its_broker, Suite.an_image_that_is_not_there_halts_a_roll,
+    Suite.a_broker_that_crashes_halts_a_roll_until_spec_changes, Suite.a_broker_joins_and_leaves_again,
     Suite.the_first_record_is_acknowledged_soon, Suite.a_broker_alone_can_be_restarted,
     Suite.volumes_go_with_the_cluster_only_if_that_is_declared, Suite.a_namespace_goes_with_all_that_is_in_it,
 ]
 
 
+# What `make test` has time for.
+SLICE = [
+    Suite.nodes_come_up, Suite.readme_is_right_word_for_word, Suite.brokers_stand_in_three_zones_and_know_it,
+    Suite.brokers_are_what_restricted_namespaces_allow, Suite.a_producer_begins_its_ledger, Suite.a_killed_pod_is_made_again,
+    Suite.a_drain_takes_one_broker_and_ends, Suite.nothing_acknowledged_is_lost,
+]
+
+
+def report(began, played):
+    """docs/results/e2e.md"""
+    wrong = [one for one in played if one.wrong is not None]
+    kept = [f"| {one.name} | {one.seconds:.1f} s | {'**red**' if one.wrong is not None else 'holds'} | {'; '.join(one.seen)} |" for one in played]
+    page.write("e2e", [
+        "# Kubernetes, on nodes", "",
+        *page.origin("make e2e", time.monotonic() - began, "; a control plane and three workers, each with a kubelet and containerd of its own"),
+        f"* result: {len(played) - len(wrong)} of {len(played)} cases hold", "",
+        "In this order, each on what those before have left. While brokers are killed, drained and rolled, a Pod with an idempotent",
+        f"acks=all producer sends {PER_SECOND} records a second and keeps a ledger of what was acknowledged.", "",
+        "| case | took | | seen |", "|---|---:|---|---|", *kept,
+        *[f"\n{one.name}: `{one.wrong[:300]}`" for one in wrong]])
+
+
 if __name__ == "__main__":
-    perform(Suite, CASES)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--slice", action="store_true", help="the cases of `make test`; writes no page")
+    if parser.parse_args().slice:
+        perform(Suite, SLICE)
+    else:
+        perform(Suite, CASES, report=functools.partial(report, time.monotonic()))

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Builds the broker and the command of the oldest commit whose brokers may share a cluster with those of this tree, from git,
+# and prints the folder that holds them. Older ones do not echo the controller's beats, and would be taken for dead.
+#
+# Owns which commit that is. Exit code 2: this checkout does not reach back to it (a shallow clone).
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+commit=aed83c120a3c53fe2e5eed5cf95939ec6e9719ef
+kept=$HOME/.cache/ottla/before/$commit
+if [ ! -e "$kept/.whole" ]; then
+  git -C "$here" cat-file -e "$commit^{commit}" 2>/dev/null || { echo "before: commit $commit is not in this checkout" >&2; exit 2; }
+  tree=$(mktemp -d)
+  trap 'git -C "$here" worktree remove --force "$tree" >&2' EXIT
+  git -C "$here" worktree add --detach --quiet "$tree" "$commit" >&2
+  cd "$tree"
+  eval "$(broker/state/build-rocksdb.sh)"
+  export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/ottla/target}
+  cargo build --locked -p ottla-broker -p ottla-cli >&2
+  mkdir -p "$kept"
+  # With its symbols, an unoptimised binary fills a node's disk.
+  for name in ottla ottla-broker; do strip -o "$kept/$name" "$CARGO_TARGET_DIR/debug/$name"; done
+  touch "$kept/.whole"
+fi
+echo "$kept"

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_core::config::TopicConfig;
 use ottla_core::metadata::{Image, Partition, Topic};
@@ -25,12 +26,14 @@ pub struct Applier {
     metadata: Arc<MetadataCell>,
     /// What the start found damaged or short: other replicas have more.
     suspect: BTreeSet<TopicPartition>,
+    /// An image of this run is in force.
+    applied: AtomicBool,
 }
 
 impl Applier {
     /// Applies to `log` and `partitions`, publishes in `metadata`.
     pub fn new(me: BrokerId, log: Arc<LogDir>, partitions: Arc<Partitions>, metadata: Arc<MetadataCell>) -> Self {
-        Self { me, log, partitions, metadata, suspect: BTreeSet::new() }
+        Self { me, log, partitions, metadata, suspect: BTreeSet::new(), applied: AtomicBool::new(false) }
     }
 
     /// These logs are damaged or short: where others hold replicas, none of them takes part before it has been filled anew
@@ -48,19 +51,20 @@ impl Applier {
     pub fn apply(&self, image: Arc<Image>) -> Result<(), StoreError> {
         let before = self.metadata.image();
         let delta = image.delta_since(&before);
+        let in_force = self.applied.load(Ordering::Relaxed).then_some(&*before);
         let peers_changed = before.brokers() != image.brokers();
         if peers_changed {
             self.know_peers(&image);
         }
         for topic in &delta.created {
-            self.bring_up(&image, topic)?;
+            self.bring_up(&image, in_force, topic)?;
         }
         for (_, topic) in &delta.changed {
-            self.bring_up(&image, topic)?;
+            self.bring_up(&image, in_force, topic)?;
         }
         if delta.broker_configs {
             for topic in image.topics().values() {
-                self.bring_up(&image, topic)?;
+                self.bring_up(&image, in_force, topic)?;
             }
         }
         if peers_changed {
@@ -69,6 +73,7 @@ impl Applier {
             }
         }
         self.metadata.publish(Arc::clone(&image));
+        self.applied.store(true, Ordering::Relaxed);
         for topic in &delta.deleted {
             self.delete(&before, *topic)?;
         }
@@ -88,8 +93,9 @@ impl Applier {
         }
     }
 
-    /// Has every partition of `topic` that belongs here serve under its present configuration and epoch.
-    fn bring_up(&self, image: &Image, topic: &Arc<Topic>) -> Result<(), StoreError> {
+    /// Has every partition of `topic` that belongs here serve under its present configuration and epoch. `before` was in force
+    /// until now, if this is not the first image of this run.
+    fn bring_up(&self, image: &Image, before: Option<&Image>, topic: &Arc<Topic>) -> Result<(), StoreError> {
         let config = TopicConfig::resolve(&topic.config, &self.metadata.config_under(image), topic.internal);
         let config = Arc::new(config);
         for (index, partition) in topic.indexed() {
@@ -109,7 +115,7 @@ impl Applier {
                 None => {
                     let found = self.log.partition(id);
                     let short = self.suspect.contains(&id) && partition.replicas.len() > 1;
-                    let lost = short || found.is_none() && had_been_here(self.me, partition);
+                    let lost = short || found.is_none() && !is_new(before, id) && had_been_here(self.me, partition);
                     let log = match found {
                         Some(log) => log,
                         None => self.log.create(id, &topic.name, partition.leader_epoch)?,
@@ -180,9 +186,57 @@ fn assignment(image: &Image, partition: &Partition, config: &TopicConfig) -> Ass
     }
 }
 
+/// Whether no image that this data directory has acted on had the partition, so that it never had a log here: what earlier
+/// runs acted on is in the first image of this one (A7). Its controller may have died before anybody else heard of it, and
+/// the next one have changed it since.
+fn is_new(before: Option<&Image>, id: TopicPartition) -> bool {
+    let count = |image: &Image| image.topic_by_id(id.topic).map_or(0, |topic| topic.partitions.len());
+    before.is_some_and(|image| usize::try_from(id.partition.get()).is_ok_and(|index| index >= count(image)))
+}
+
 /// Whether the metadata counts on a log of this broker that was begun before (R12). Where nobody else has a replica there
 /// is nobody to fill it again from, and what is served is what is here.
 fn had_been_here(me: BrokerId, partition: &Partition) -> bool {
     let counts = partition.isr.contains(&me) || partition.elr.contains(&me);
     counts && partition.replicas.len() > 1 && partition.partition_epoch > PartitionEpoch::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ottla_core::types::{ClusterId, TopicId};
+
+    use super::*;
+
+    fn partitions(count: usize) -> Image {
+        let partition = Partition {
+            replicas: vec![BrokerId::new(0), BrokerId::new(1)],
+            isr: vec![BrokerId::new(0), BrokerId::new(1)],
+            partition_epoch: PartitionEpoch::new(1),
+            ..Partition::default()
+        };
+        Image::empty(ClusterId::ZERO).with_topic(Topic {
+            name: "a".to_owned(),
+            id: TOPIC,
+            partitions: vec![partition; count],
+            config: BTreeMap::new(),
+            internal: false,
+        })
+    }
+
+    const TOPIC: TopicId = TopicId::from_bytes([3; 16]);
+
+    #[test]
+    fn what_no_image_before_had_is_new_and_nothing_is_in_the_first_one() {
+        let at = |index| TopicPartition::new(TOPIC, PartitionIndex::new(index));
+        let before = partitions(3);
+        assert!(!is_new(Some(&before), at(2)), "its log is gone: it is filled anew");
+        assert!(is_new(Some(&before), at(3)), "it was added, and nobody here has heard of it before");
+        let elsewhere = TopicPartition::new(TopicId::from_bytes([4; 16]), PartitionIndex::new(0));
+        assert!(is_new(Some(&before), elsewhere), "so was its topic");
+        assert!(!is_new(None, at(3)), "an earlier run may have had it");
+        let found = before.topic_by_id(TOPIC).unwrap();
+        assert!(had_been_here(BrokerId::new(1), &found.partitions[0]), "all of them are counted on");
+    }
 }

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_core::config::TopicConfig;
 use ottla_core::metadata::{Image, Partition, Topic};
@@ -26,14 +25,12 @@ pub struct Applier {
     metadata: Arc<MetadataCell>,
     /// What the start found damaged or short: other replicas have more.
     suspect: BTreeSet<TopicPartition>,
-    /// An image of this run is in force.
-    applied: AtomicBool,
 }
 
 impl Applier {
     /// Applies to `log` and `partitions`, publishes in `metadata`.
     pub fn new(me: BrokerId, log: Arc<LogDir>, partitions: Arc<Partitions>, metadata: Arc<MetadataCell>) -> Self {
-        Self { me, log, partitions, metadata, suspect: BTreeSet::new(), applied: AtomicBool::new(false) }
+        Self { me, log, partitions, metadata, suspect: BTreeSet::new() }
     }
 
     /// These logs are damaged or short: where others hold replicas, none of them takes part before it has been filled anew
@@ -51,7 +48,8 @@ impl Applier {
     pub fn apply(&self, image: Arc<Image>) -> Result<(), StoreError> {
         let before = self.metadata.image();
         let delta = image.delta_since(&before);
-        let in_force = self.applied.load(Ordering::Relaxed).then_some(&*before);
+        // Before the first image of a run nobody is registered; every one that is in force registers this broker.
+        let in_force = before.broker(self.me).is_some().then_some(&*before);
         let peers_changed = before.brokers() != image.brokers();
         if peers_changed {
             self.know_peers(&image);
@@ -73,7 +71,6 @@ impl Applier {
             }
         }
         self.metadata.publish(Arc::clone(&image));
-        self.applied.store(true, Ordering::Relaxed);
         for topic in &delta.deleted {
             self.delete(&before, *topic)?;
         }

@@ -28,6 +28,13 @@ impl<R> Refusal<R> {
 /// A condition's status, why, and the sentence.
 pub type Verdict<R> = (&'static str, R, String);
 
+/// The condition of that type in `after`, if its status or its reason is another one than in `before`.
+pub fn changed<'a>(before: &[Condition], after: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    let is = after.iter().find(|one| one.type_ == kind)?;
+    let same = |one: &Condition| one.type_ == kind && one.status == is.status && one.reason == is.reason;
+    (!before.iter().any(same)).then_some(is)
+}
+
 /// The conditions of an object at `now`, made one by one.
 pub struct Conditions<'a> {
     /// Those that its status has.

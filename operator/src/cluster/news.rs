@@ -16,6 +16,7 @@ use super::observed::Observed;
 use super::plan::{Step, Why};
 use super::reason::Reason;
 use crate::events::News;
+use crate::verdict::changed;
 
 /// What to tell of `steps`, which were planned on `observed` and have been done.
 pub(super) fn of_steps(steps: &[&Step], desired: &Desired, observed: &Observed) -> Vec<News> {
@@ -154,10 +155,8 @@ fn does(status: Option<&ClusterStatus>, kind: &str) -> bool {
 impl<'a> Change<'a> {
     /// A condition, if its status or its reason is another one than before.
     fn to(&self, kind: &str) -> Option<&'a Condition> {
-        let after = condition(self.after, kind)?;
-        let before = self.before.and_then(|before| condition(before, kind));
-        let same = before.is_some_and(|before| before.status == after.status && before.reason == after.reason);
-        (!same).then_some(after)
+        let before = self.before.map_or(&[][..], |before| &before.conditions);
+        changed(before, &self.after.conditions, kind)
     }
 
     fn pause(&self) -> Option<News> {

@@ -3,13 +3,13 @@
 //! Owns the choice: what was done at the brokers, that a topic was taken over, and conditions whose reason changed. Pure. What
 //! is the same as before is never told again.
 
-use ottla_crds::shared::Condition;
 use ottla_crds::{Topic, TopicStatus};
 
 use super::declared::{Declared, Record};
 use super::plan::{Step, THROTTLES};
 use super::reason::Reason;
 use crate::events::News;
+use crate::verdict::changed;
 
 /// What to tell of a step that was done for `topic`, as it was before.
 pub(super) fn news_of_step(topic: &Topic, step: &Step) -> Option<News> {
@@ -40,17 +40,10 @@ pub(super) fn news_of_note(before: &Topic, after: &Topic) -> Option<News> {
 
 /// What to tell of a status that follows another one.
 pub(super) fn news_of_status(before: Option<&TopicStatus>, after: Option<&TopicStatus>) -> Vec<News> {
-    let find = |status: Option<&TopicStatus>, kind: &str| -> Option<Condition> {
-        status?.conditions.iter().find(|one| one.type_ == kind).cloned()
-    };
-    let changed = |kind: &str| {
-        let (before, after) = (find(before, kind), find(after, kind)?);
-        let same = before.is_some_and(|before| before.status == after.status && before.reason == after.reason);
-        (!same).then_some(after)
-    };
-    let refused = changed("Stalled").filter(|one| one.status == "True");
-    let drifted = changed("Ready").filter(|one| one.reason == Reason::Drifted.to_string());
-    refused.into_iter().chain(drifted).map(|one| News::warning(one.reason, one.message)).collect()
+    let [before, after] = [before, after].map(|status| status.map_or(&[][..], |status| &status.conditions));
+    let refused = changed(before, after, "Stalled").filter(|one| one.status == "True");
+    let drifted = changed(before, after, "Ready").filter(|one| one.reason == Reason::Drifted.to_string());
+    refused.into_iter().chain(drifted).map(|one| News::warning(&one.reason, &one.message)).collect()
 }
 
 #[cfg(test)]

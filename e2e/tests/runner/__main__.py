@@ -287,10 +287,7 @@ class Suite(Stage):
         expect(self.records() == self.read, "it has other records")
 
     def a_broker_that_crashes_halts_a_roll_until_spec_changes(self):
-        archive = f"{self.folder.name}/crash.tar"
-        with open(archive, "wb") as out:
-            subprocess.run([ROOT / "deploy/image/build", "--name", "localhost/ottla/broker:crash", "/bin/false"], stdout=out, check=True)
-        self.tool("load", archive)
+        self.load("localhost/ottla/broker:crash", "/bin/false")
         before = self.uids()
         self.change(CLUSTER, {"version": "crash"})
         until("the roll is halted", lambda: self.conditions()["UpdatePending"]["reason"] == "RollHalted")

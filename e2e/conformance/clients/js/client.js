@@ -201,10 +201,10 @@ const patient = (client, lost) => new Proxy(client, {
 const connect = client => patient(client, UNANSWERED).connect()
 
 const withAdmin = async (work, lost = UNHEARD) => {
-  const admin = patient(kafka.admin(), lost)
+  const admin = kafka.admin()
   await connect(admin)
   try {
-    await work(admin)
+    await work(patient(admin, lost))
   } finally {
     await admin.disconnect()
   }

@@ -11,7 +11,7 @@ CACHE := $(HOME)/.cache/ottla
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 
 # Crates that build without RocksDB, root or a JVM.
-PURE := ottla-wire ottla-core ottla-rpc ottla-crds ottla-log ottla-coordination ottla-client ottla-operator ottla-sim ottla-tidy
+PURE := ottla-wire ottla-core ottla-rpc ottla-crds ottla-log ottla-coordination ottla-client ottla-operator ottla-kubectl ottla-sim ottla-tidy
 PURE_FLAGS := $(addprefix -p ,$(PURE))
 
 # Prints the exports that make every build link the one prebuilt RocksDB (and builds it the first time).
@@ -88,10 +88,10 @@ unit: suite-unit
 setup-build:
 	@e2e/setup/need build
 
-build: setup-build ## release binaries in bin/: ottla, ottla-broker, ottla-operator
-	$(WITH_ROCKSDB) cargo build --locked --release -p ottla-cli -p ottla-broker -p ottla-operator
+build: setup-build ## release binaries in bin/: ottla, ottla-broker, ottla-operator, kubectl-ottla
+	$(WITH_ROCKSDB) cargo build --locked --release -p ottla-cli -p ottla-broker -p ottla-operator -p ottla-kubectl
 	@mkdir -p bin
-	@for name in ottla ottla-broker ottla-operator; do \
+	@for name in ottla ottla-broker ottla-operator kubectl-ottla; do \
 	  if [ -x "$$CARGO_TARGET_DIR/release/$$name" ]; then install -m 755 "$$CARGO_TARGET_DIR/release/$$name" bin/; fi; done
 	@ls -l bin
 

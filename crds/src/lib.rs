@@ -10,6 +10,7 @@ pub mod connector;
 mod finish;
 pub mod manifest;
 pub mod metadata_shard;
+pub mod names;
 pub mod reference;
 pub mod shared;
 pub mod topic;

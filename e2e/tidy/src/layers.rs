@@ -20,6 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ottla-client", &["ottla-core", "ottla-wire"]),
     ("ottla-cli", &["ottla-client", "ottla-rpc", "ottla-crds", "ottla-log", "ottla-core", "ottla-wire", "ottla-dev"]),
     ("ottla-dev", &["*"]),
+    ("ottla-kubectl", &["ottla-crds", "ottla-wire"]),
     ("ottla-tidy", &[]),
 ];
 

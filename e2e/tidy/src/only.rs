@@ -8,7 +8,7 @@ use crate::tree::{Finding, Tree};
 /// A library of others and the folders whose crates may depend on it.
 const LIBRARIES: &[(&[&str], &[&str])] = &[
     (&["rocksdb", "librocksdb-sys"], &["broker/state/"]),
-    (&["kube", "k8s-openapi"], &["broker/coordination/", "operator/", "crds/", "clients/cli/", "e2e/"]),
+    (&["kube", "k8s-openapi"], &["broker/coordination/", "operator/", "crds/", "clients/kubectl/", "e2e/"]),
     (&["rdkafka", "rdkafka-sys"], &["clients/kafka/"]),
     (&["kafka-protocol"], &[]), // an oracle in tests: it reserves memory from counts that nobody checked
     (&["openssl", "openssl-sys", "ring", "native-tls"], &[]),

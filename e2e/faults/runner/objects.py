@@ -172,3 +172,47 @@ def restore_documents(one):
         put_back(one.brokers, [document for document in newest
                                if now[document["metadata"]["name"]] == was[document["metadata"]["name"]]])
     stops_and_comes_back(one, lambda admin: admin.create_partitions([NewPartitions(since, 2)], request_timeout=5)[since], lost)
+
+
+def controller_alone_has_news(one):
+    """It has written that a topic has more partitions, and dies before another broker hears of it. Whoever hears of them only
+    when their in-sync sets are already smaller has lost no log, and leads."""
+    one.probe(one.partition_led(by_controller=False))
+    brokers, lead, topic = one.brokers, one.controller, f"{one.topic}-more"
+    create(brokers.bootstrap, topic, 1)
+    brokers.wait_whole([LEDGER, one.topic, topic])
+    admin = AdminClient({"bootstrap.servers": f"{brokers.room.hosts[lead]}:{brokers.port + lead}", "log_level": 0})
+    # Connected before it alone answers.
+    admin.list_topics(timeout=10)
+    one.hurt[lead] += 1
+    for other in one.others(lead):
+        brokers.pause(other)
+    before = saved(brokers)
+    # Whether it is answered before anybody has heard does not matter: the document does.
+    with contextlib.suppress(KafkaException):
+        admin.create_partitions([NewPartitions(topic, 1 + COUNT)], request_timeout=1)[topic].result(10)
+    if saved(brokers) == before:
+        one.wrong.append("the new partitions were not written")
+    at = brokers.kill(lead)
+    for other in one.others(lead):
+        brokers.resume(other)
+    one.wait_gap(at, f"kill {lead}, which alone knows new partitions")
+    wait_led(one, topic, 1 + COUNT)
+    brokers.start(lead)
+    one.finish(at)
+    brokers.wait_whole([topic])
+
+
+def wait_led(one, topic, partitions, seconds=30):
+    """Until a broker that lives names a leader that lives for each of them."""
+    began, living = time.monotonic(), set(one.brokers.pids)
+    while True:
+        _, found = one.brokers.ask_metadata(min(living), [topic])
+        led = [place for place, (_, leader, _) in found.items() if leader in living]
+        if len(led) == partitions:
+            one.notes.append(f"all led after {time.monotonic() - began:.1f} s")
+            return
+        if time.monotonic() > began + seconds:
+            one.wrong.append(f"of {partitions} partitions of {topic} only {sorted(led)} are led after {seconds} s")
+            return
+        time.sleep(0.05)

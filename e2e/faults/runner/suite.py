@@ -69,6 +69,7 @@ FAULTS = [
     Fault("API server down, follower killed", rounds.kill_follower_without_api, 1, 1),
     Fault("API server down, leader killed", rounds.kill_leader_without_api, 1, 1),
     Fault("API server down, controller killed", rounds.kill_controller_without_api, 1, 1),
+    Fault("controller killed that alone knows new partitions", objects.controller_alone_has_news, 1, 3),
     Fault("Lease deleted", objects.delete_lease, 0, 2),
     Fault("Lease edited", objects.edit_lease, 0, 2),
     Fault("clock of the leader a day ahead, a day back", disks.clock_jumps, 0, 1, missing=disks.missing_cc),

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Ottla on a real Kubernetes of four nodes, which is made for it and removed: install, produce, kill, drain, roll, delete.
 #
-#   e2e/tests/run.sh           every case; writes docs/results/e2e.md
+#   e2e/tests/run.sh           every case; writes docs/results/operations.md
 #   e2e/tests/run.sh --slice   the first cases, in two minutes; writes no page
 #
 # PROVIDER=local|kind as for e2e/cluster/up.sh; BIN is the folder of the binaries (default: bin). What cannot be shown on this

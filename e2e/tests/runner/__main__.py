@@ -1,7 +1,7 @@
 """What Ottla promises on Kubernetes, shown one after another on real nodes.
 
-Owns the cluster named `e2e`; how cases are played and told is stage.py's. A producer of another make keeps a ledger as a Pod
-while brokers are killed, drained and restarted. It speaks only Kubernetes and, through clients in Pods, Kafka.
+Owns the cluster named `e2e`; how cases are played and told is stage.py's. A producer and a consumer group of another make keep
+ledgers as Pods while brokers are killed, drained and restarted. It speaks only Kubernetes and, through clients in Pods, Kafka.
 """
 
 import argparse
@@ -30,6 +30,7 @@ EXAMPLE = ROOT / "deploy/examples/three-zones.yaml"
 QUICKSTART = ROOT / "deploy/examples/quickstart.yaml"
 # How many acknowledgements show that a producer goes on.
 MANY = 200
+MEMBERS = ("member-0", "member-1")
 
 
 def is_ready(pod):
@@ -71,15 +72,17 @@ class Suite(Stage):
         done = self.kubectl("label", "--dry-run=server", "namespace", "default", level)
         expect(CLUSTER not in done.stderr, f"they are not: {done.stderr}")
 
-    def a_producer_begins_its_ledger(self):
+    def a_producer_and_a_group_begin_their_ledgers(self):
         self.ottla("topic", "create", TOPIC, "--partitions", PARTITIONS, "--replicas", 3)
         program = f"{self.folder.name}/program"
         subprocess.run(["cc", "-O2", "-Wall", "-o", program, ROOT / "e2e/tests/ledger.c", "-lrdkafka"], check=True)
         self.load("localhost/ottla/ledger:dev", program)
-        settings = {"nodeSelector": {"topology.kubernetes.io/zone": "a"}, "securityContext": {"runAsNonRoot": True}}
-        self.kubectl("run", "ledger", "--image=localhost/ottla/ledger:dev", "--restart=Never",
-                     f"--overrides={json.dumps({'spec': settings})}", "--", f"{CLUSTER}-bootstrap:9092", TOPIC, PER_SECOND)
-        self.kubectl("wait", "--for=condition=Ready", "pod/ledger", f"--timeout={PATIENCE}s")
+        settings = json.dumps({"spec": {"nodeSelector": {"topology.kubernetes.io/zone": "a"}, "securityContext": {"runAsNonRoot": True}}})
+        asked = {"ledger": ["produce", f"{CLUSTER}-bootstrap:9092", TOPIC, PER_SECOND]}
+        asked |= {member: ["consume", f"{CLUSTER}-bootstrap:9092", TOPIC, "readers"] for member in MEMBERS}
+        for pod, words in asked.items():
+            self.kubectl("run", pod, "--image=localhost/ottla/ledger:dev", "--restart=Never", f"--overrides={settings}", "--", *words)
+        self.kubectl("wait", "--for=condition=Ready", *(f"pod/{pod}" for pod in asked), f"--timeout={PATIENCE}s")
         self.follow()
         self.goes_on()
 
@@ -222,6 +225,13 @@ class Suite(Stage):
         wrong = ledger.verdict(account, self.read)
         expect(not wrong, "; ".join(wrong))
         self.note(f"{len(account.acked)} records were acknowledged, {len(self.read)} read; none lost, none twice")
+        until("the group has read all of it", lambda: not self.group().unread(account))
+        group = self.group()
+        self.kubectl("delete", "pod", *MEMBERS, f"--timeout={PATIENCE}s")
+        wrong = group.verdict(account)
+        expect(not wrong, "; ".join(wrong[:5]))
+        self.note(f"the group committed {len(group.commits)} times, was assigned partitions {group.assignments} times and read "
+                  f"{group.again} records again, none that was committed")
 
     def deleted_and_declared_again_the_records_are_there(self):
         expect(self.read, "nothing was read before")
@@ -353,6 +363,9 @@ class Suite(Stage):
     def records(self):
         return ledger.records(self.ottla("consume", TOPIC, "-o", "json").splitlines())
 
+    def group(self):
+        return ledger.Group({member: self.kubectl("logs", member).stdout.splitlines() for member in MEMBERS})
+
     def brokers(self, name=CLUSTER):
         return self.items("pods", "-l", f"ottla.dev/cluster={name}")
 
@@ -478,7 +491,7 @@ class Suite(Stage):
 
 CASES = [
     Suite.nodes_come_up, Suite.readme_is_right_word_for_word, Suite.brokers_stand_in_three_zones_and_know_it,
-    Suite.brokers_are_what_restricted_namespaces_allow, Suite.a_producer_begins_its_ledger, Suite.a_killed_pod_is_made_again,
+    Suite.brokers_are_what_restricted_namespaces_allow, Suite.a_producer_and_a_group_begin_their_ledgers, Suite.a_killed_pod_is_made_again,
     Suite.a_drain_takes_one_broker_and_ends, Suite.a_zone_without_power_stops_nobody,
     Suite.records_go_on_without_the_api_server, Suite.records_go_on_while_the_control_plane_has_no_power,
     Suite.a_changed_config_restarts_one_broker_at_a_time, Suite.a_roll_goes_on_when_its_operator_is_killed,
@@ -496,21 +509,22 @@ CASES = [
 # What shows within two minutes that all of it fits together.
 SLICE = [
     Suite.nodes_come_up, Suite.readme_is_right_word_for_word, Suite.brokers_stand_in_three_zones_and_know_it,
-    Suite.brokers_are_what_restricted_namespaces_allow, Suite.a_producer_begins_its_ledger, Suite.a_killed_pod_is_made_again,
+    Suite.brokers_are_what_restricted_namespaces_allow, Suite.a_producer_and_a_group_begin_their_ledgers, Suite.a_killed_pod_is_made_again,
     Suite.a_drain_takes_one_broker_and_ends, Suite.nothing_acknowledged_is_lost,
 ]
 
 
 def report(began, played):
-    """docs/results/e2e.md"""
+    """docs/results/operations.md"""
     wrong = [one for one in played if one.wrong is not None]
     kept = [f"| {one.name} | {one.seconds:.1f} s | {'**red**' if one.wrong is not None else 'holds'} | {'; '.join(one.seen)} |" for one in played]
-    page.write("e2e", [
-        "# Kubernetes, on nodes", "",
+    page.write("operations", [
+        "# Operations on Kubernetes", "",
         *page.origin("make e2e", time.monotonic() - began, "; a control plane and three workers, each with a kubelet and containerd of its own"),
         f"* result: {len(played) - len(wrong)} of {len(played)} cases hold", "",
-        "In this order, each on what those before have left. While brokers are killed, drained and rolled, a Pod with an idempotent",
-        f"acks=all producer sends {PER_SECOND} records a second and keeps a ledger of what was acknowledged.", "",
+        "In this order, each once, on what those before have left. While brokers are killed, drained and rolled, a Pod with an idempotent",
+        f"acks=all producer sends {PER_SECOND} records a second and keeps a ledger of what was acknowledged, and a consumer group of",
+        f"{len(MEMBERS)} Pods keeps one of what it was given and what it committed.", "",
         "| case | took | | seen |", "|---|---:|---|---|", *kept,
         *[f"\n{one.name}: `{one.wrong[:300]}`" for one in wrong]])
 

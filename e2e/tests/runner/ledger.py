@@ -1,6 +1,7 @@
-"""What a producer was promised, held against what is read back.
+"""What a producer was promised, held against what is read back and against what a consumer group was given.
 
-Owns the verdict. Pure: it is given lines. Must never forgive an acknowledged record that is missing, moved or changed.
+Owns the verdict. Pure: it is given lines. Must never forgive an acknowledged record that is missing, moved or changed, nor a
+committed offset that went back.
 """
 
 import json
@@ -43,3 +44,52 @@ def verdict(ledger, read):
     if twice:
         wrong.append(f"{len(twice)} records stand twice, {twice[0]} among them")
     return wrong
+
+
+class Group:
+    """What the members of a consumer group in ledger.c have said, each in its own order."""
+
+    def __init__(self, members):
+        self.wrong, self.read, self.again, self.assignments = [], set(), 0, 0
+        self.commits, self.begins = [], []
+        for name, lines in members.items():
+            self.hear(name, lines)
+
+    def hear(self, name, lines):
+        asked, after = {}, {}
+        for line in lines:
+            match line.split():
+                case ["assigned", ms, partition]:
+                    asked[int(partition)], _ = int(ms), after.pop(int(partition), None)
+                    self.assignments += 1
+                case ["read", partition, offset]:
+                    partition, offset = int(partition), int(offset)
+                    if partition in asked:
+                        self.begins.append((asked.pop(partition), partition, offset))
+                    elif offset != after.get(partition):
+                        self.wrong.append(f"{name} read {offset} of partition {partition}, where {after.get(partition)} was next")
+                    after[partition] = offset + 1
+                    self.again += (partition, offset) in self.read
+                    self.read.add((partition, offset))
+                case ["committed", ms, partition, offset]:
+                    self.commits.append((int(ms), int(partition), int(offset)))
+                case ["fatal", *_]:
+                    self.wrong.append(f"{name} says: {line.strip()}")
+
+    def unread(self, ledger):
+        """Acknowledged records that no member was given."""
+        return sorted(ledger.acked.keys() - self.read)
+
+    def verdict(self, ledger):
+        """Everything that is wrong, as sentences. A member may be given again what nobody had committed, and nothing else."""
+        wrong = list(self.wrong)
+        for asked, partition, offset in self.begins:
+            before = [commit for ms, place, commit in self.commits if place == partition and ms < asked]
+            if before and offset < max(before):
+                wrong.append(f"partition {partition} was begun at {offset}, although {max(before)} was committed")
+        unread = self.unread(ledger)
+        if unread:
+            wrong.append(f"{len(unread)} acknowledged records were given to no member, {ledger.acked[unread[0]]} among them")
+        if not self.commits:
+            wrong.append("nothing was committed")
+        return wrong

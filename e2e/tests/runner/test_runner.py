@@ -42,6 +42,30 @@ class Verdict(unittest.TestCase):
         for lines, read, named in cases:
             self.assertIn(named, " ".join(self.judged(lines, read)))
 
+class Members(unittest.TestCase):
+    ACKED = ledger.Ledger(["acked 0 0 record-0", "acked 0 1 record-1", "acked 0 2 record-2"])
+    FIRST = ["assigned 10 0", "read 0 0", "read 0 1", "committed 20 0 2"]
+
+    def judged(self, first, second=()):
+        return ledger.Group({"first": first, "second": second}).verdict(self.ACKED)
+
+    def test_what_was_not_committed_may_be_given_again(self):
+        self.assertEqual(self.judged(self.FIRST, ["assigned 30 0", "read 0 2"]), [])
+        group = ledger.Group({"first": [*self.FIRST, "read 0 2"], "second": ["assigned 30 0", "read 0 2"]})
+        self.assertEqual((group.verdict(self.ACKED), group.again, group.assignments), ([], 1, 2))
+
+    def test_every_broken_promise_is_named(self):
+        cases = [
+            (self.FIRST, ["assigned 30 0", "read 0 1", "read 0 2"], "begun at 1, although 2"),
+            (self.FIRST, [], "1 acknowledged records were given to no member, record-2"),
+            (["assigned 10 0", "read 0 0", "read 0 2"], ["assigned 30 0", "read 0 1"], "where 1 was next"),
+            (["assigned 10 0", "read 0 0", "read 0 1", "read 0 2"], [], "nothing was committed"),
+            ([*self.FIRST, "read 0 2", "fatal X"], [], "first says: fatal X"),
+            (["read 0 0", *self.FIRST, "read 0 2"], [], "where None was next"),
+        ]
+        for first, second, named in cases:
+            self.assertIn(named, " ".join(self.judged(first, second)))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -15,6 +15,8 @@ use super::reason::{Reason, Refusal};
 
 /// For how long a Pod may be new.
 const YOUNG: SignedDuration = SignedDuration::from_mins(5);
+/// A container that ends sooner does not get past its start.
+const SHORT_RUN: SignedDuration = SignedDuration::from_mins(1);
 
 /// How the brokers are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +93,12 @@ fn trouble(name: &str, pod: &Value) -> Option<(Reason, String)> {
     }
     let statuses = pod["status"]["containerStatuses"].as_array()?;
     statuses.iter().find_map(|status| {
+        if crashes(status) {
+            let code = status["lastState"]["terminated"]["exitCode"].as_i64();
+            let code = code.map_or_else(String::new, |code| format!(" with exit code {code}"));
+            let message = format!("Pod {name} ends again and again{code}: see `kubectl logs {name} --previous`");
+            return Some((Reason::BrokerCrashes, message));
+        }
         let waiting = &status["state"]["waiting"];
         let image = status["image"].as_str().or_else(|| pod["spec"]["containers"][0]["image"].as_str()).unwrap_or_default();
         match waiting["reason"].as_str()? {
@@ -101,12 +109,41 @@ fn trouble(name: &str, pod: &Value) -> Option<(Reason, String)> {
                 );
                 Some((Reason::ImageUnavailable, message))
             }
-            "CrashLoopBackOff" => {
-                let last = &status["lastState"]["terminated"];
-                let code = last["exitCode"].as_i64().map_or_else(String::new, |code| format!(" with exit code {code}"));
-                Some((Reason::BrokerCrashes, format!("Pod {name} ends again and again{code}: see `kubectl logs {name} --previous`")))
-            }
             _ => None,
         }
     })
+}
+
+/// Whether a container ends again and again. Between two pauses of the kubelet it runs for a moment: who looks then is told by
+/// how short the last run was, so that a verdict does not come and go.
+fn crashes(status: &Value) -> bool {
+    let last = &status["lastState"]["terminated"];
+    let at = |field: &str| last[field].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let short =
+        at("startedAt").zip(at("finishedAt")).is_some_and(|(began, ended)| ended.duration_since(began) < SHORT_RUN);
+    let again = status["restartCount"].as_i64().is_some_and(|count| count > 1);
+    status["state"]["waiting"]["reason"] == "CrashLoopBackOff" || again && short && last["exitCode"] != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn status(state: &Value, restarts: u32, ended: &str) -> Value {
+        let last = json!({"exitCode": 1, "startedAt": "2026-02-01T10:00:00Z", "finishedAt": ended});
+        json!({"state": state, "restartCount": restarts, "lastState": {"terminated": last}})
+    }
+
+    #[test]
+    fn who_ends_again_and_again_is_told_also_while_it_runs() {
+        let (runs, waits) = (json!({"running": {}}), json!({"waiting": {"reason": "CrashLoopBackOff"}}));
+        let (soon, late) = ("2026-02-01T10:00:03Z", "2026-02-01T12:00:00Z");
+        assert!(crashes(&status(&waits, 1, late)));
+        assert!(crashes(&status(&runs, 2, soon)));
+        assert!(!crashes(&status(&runs, 1, soon)), "it has ended once");
+        assert!(!crashes(&status(&runs, 2, late)), "it ran for long before that");
+        assert!(!crashes(&json!({"state": runs, "restartCount": 0})));
+    }
 }

@@ -13,4 +13,5 @@ pub mod manager;
 pub mod metrics;
 pub mod schema;
 pub mod topic;
+pub mod unserved;
 pub mod verdict;

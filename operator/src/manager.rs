@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::schema::Schemas;
 use crate::topic;
 use crate::topic::addresses::ByService;
+use crate::unserved;
 
 /// How long one request of the election may take.
 const LEASE_DEADLINE: Duration = Duration::from_secs(3);
@@ -122,6 +123,7 @@ pub async fn operate(args: Args, socket: TcpListener, stop: CancellationToken) -
         tasks.spawn(schemas.follow(client, work_stop.clone()));
         for scope in scopes(&args) {
             tasks.spawn(topic::rounds::run(scope.clone(), Arc::clone(&topics), work_stop.clone()));
+            tasks.spawn(unserved::run(scope.clone(), context.hands.clone(), work_stop.clone()));
             tasks.spawn(control(scope, Arc::clone(&context), args.concurrency, work_stop.clone()));
         }
     }

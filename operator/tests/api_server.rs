@@ -13,6 +13,8 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::ApiResource;
+use ottla_crds::{Connector, User};
 use ottla_operator::cluster::kind::Kind;
 use serde_json::{Value, json};
 use stage::{Stage, pools, until};
@@ -274,6 +276,46 @@ async fn bad_input_is_named_and_stops_nobody_else() {
     stage.declare("typo", json!({"pools": pools(1), "config": {"num.partitions": 3}})).await.unwrap();
     stage.pods("typo", &["typo-a-0"]).await;
     stage.condition("typo", "Stalled", "False", "AsDeclared").await;
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_and_connectors_say_that_nothing_acts_on_them() {
+    let _alone = EVERYWHERE.read().await;
+    let stage = Stage::new().await;
+    let operator = stage.operator().await;
+    let user = json!({"apiVersion": "ottla.dev/v1alpha1", "kind": "User", "metadata": {"name": "u"},
+        "spec": {"clusterRef": {"name": "c"}, "authentication": {"type": "SCRAM-SHA-512"}}});
+    let connector = json!({"apiVersion": "ottla.dev/v1alpha1", "kind": "Connector", "metadata": {"name": "k"},
+        "spec": {"clusterRef": {"name": "c"}, "class": "postgres-source"}});
+    for (object, resource) in
+        [(user, ApiResource::erase::<User>(&())), (connector, ApiResource::erase::<Connector>(&()))]
+    {
+        let objects = stage.resources(&resource);
+        let object = serde_json::from_value(object).unwrap();
+        let name = objects.create(&PostParams::default(), &object).await.unwrap().name_any();
+        let what = format!("{} says how it stands", resource.kind);
+        let told = until(&what, || async {
+            let status = objects.get(&name).await.unwrap().data["status"].clone();
+            (status["observedGeneration"] == 1).then_some(status)
+        });
+        let told = told.await;
+        let states = told["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| format!("{}={} {}", one["type"], one["status"], one["reason"]));
+        let expected = [
+            r#""Ready"="False" "Unsupported""#,
+            r#""Reconciling"="False" "Idle""#,
+            r#""Stalled"="True" "Unsupported""#,
+        ];
+        assert_eq!(states.collect::<Vec<_>>(), expected);
+        let note = json!({"metadata": {"labels": {"a": "b"}}});
+        let edited = objects.patch(&name, &PatchParams::default(), &Patch::Merge(note)).await.unwrap();
+        objects.delete(&name, &DeleteParams::default()).await.unwrap();
+        assert_eq!(edited.data["status"], told);
+    }
     operator.stop().await;
 }
 

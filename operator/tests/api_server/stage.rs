@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::core::DynamicObject;
+use kube::core::{ApiResource, DynamicObject};
 use kube::{Client, ResourceExt};
 use ottla_crds::{Cluster, MetadataShard};
 use ottla_operator::args::Args;
@@ -158,6 +158,10 @@ impl Stage {
 
     pub(crate) fn clusters(&self) -> Api<Cluster> {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub(crate) fn resources(&self, resource: &ApiResource) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, resource)
     }
 
     pub(crate) fn objects(&self, kind: Kind) -> Api<DynamicObject> {

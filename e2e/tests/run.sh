@@ -9,4 +9,5 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 "$here/../setup/need" librdkafka
+"$here/../setup/need" kcat
 exec python3 "$here/runner" "$@"

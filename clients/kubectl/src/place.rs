@@ -22,6 +22,8 @@ use crate::rights::{self, Right};
 
 /// How long one answer of the API server may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// No namespace has this name.
+const EVERYWHERE: &str = "*";
 /// How alike a name has to be to be meant.
 const ALIKE: f64 = 0.75;
 /// How many names are offered.
@@ -92,13 +94,17 @@ impl Place {
         &self.namespace
     }
 
-    pub(crate) fn context(&self) -> &str {
-        &self.context
+    /// Every namespace of the same context.
+    pub(crate) fn everywhere(&self) -> Self {
+        Self { namespace: EVERYWHERE.to_owned(), ..self.clone() }
     }
 
     /// Namespace and context.
     pub(crate) fn words(&self) -> String {
-        format!("namespace {} of context {}", self.namespace, self.context)
+        match self.namespace.as_str() {
+            EVERYWHERE => format!("every namespace of context {}", self.context),
+            one => format!("namespace {one} of context {}", self.context),
+        }
     }
 
     /// What there is of one kind in this namespace.

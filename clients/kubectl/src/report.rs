@@ -3,7 +3,9 @@
 //! Owns what is collected, how much of it, and what could not be had, which is told inside. Everything but the program's own words
 //! goes through `redact`. Must never ask for a Secret, nor fail as a whole because one part may not be read.
 
+use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -163,9 +165,12 @@ fn write(path: &Path, content: &[u8]) -> Result<()> {
         std::io::stdout().lock().write_all(content)?;
         return Ok(());
     }
-    std::fs::write(path, content)
+    // Names of topics and hosts are for nobody else on this machine.
+    let created = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    created
+        .and_then(|mut file| file.write_all(content))
         .map_err(|error| Failure::new(Exit::Failed, format!("{} cannot be written: {error}", path.display())))?;
-    println!("{} ({} KiB)", path.display(), content.len().div_ceil(1024));
+    writeln!(std::io::stdout().lock(), "{} ({} KiB)", path.display(), content.len().div_ceil(1024))?;
     Ok(())
 }
 

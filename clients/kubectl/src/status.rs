@@ -29,12 +29,13 @@ pub(crate) async fn run(place: &Place, args: args::Status) -> Result<i32> {
             (page(&view, Timestamp::now()), is_ready(&view.cluster))
         }
         None => {
-            let all = ListParams::default();
-            let api = if args.all_namespaces { Api::<Cluster>::all(place.client()) } else { place.api::<Cluster>() };
-            let clusters = place.ask(rights::LIST_CLUSTERS, api.list(&all)).await?.items;
+            let (place, api) = match args.all_namespaces {
+                true => (place.everywhere(), Api::<Cluster>::all(place.client())),
+                false => (place.clone(), place.api::<Cluster>()),
+            };
+            let clusters = place.ask(rights::LIST_CLUSTERS, api.list(&ListParams::default())).await?.items;
             if clusters.is_empty() {
-                let place = if args.all_namespaces { format!("context {}", place.context()) } else { place.words() };
-                (format!("There is no Cluster in {place}."), true)
+                (format!("There is no Cluster in {}.", place.words()), true)
             } else {
                 (list(&clusters, args.all_namespaces), clusters.iter().all(is_ready))
             }

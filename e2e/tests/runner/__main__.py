@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT / "e2e/cluster/runner"))
 sys.path.append(str(ROOT / "e2e/page"))
 import ledger  # noqa: E402
 import page  # noqa: E402
+import plugin  # noqa: E402
 import readme  # noqa: E402
 from stage import PATIENCE, TOOLS, Stage, expect, perform, until  # noqa: E402
 
@@ -38,7 +39,7 @@ def is_ready(pod):
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
-class Suite(Stage):
+class Suite(plugin.Cases, Stage):
     def __init__(self):
         super().__init__("e2e")
         self.folder = tempfile.TemporaryDirectory()
@@ -499,9 +500,13 @@ CASES = [
     Suite.a_restart_that_a_person_asks_for_reaches_every_broker_once, Suite.brokers_of_an_older_version_take_turns_with_ours,
     Suite.nothing_acknowledged_is_lost, Suite.deleted_and_declared_again_the_records_are_there,
     Suite.metadata_that_was_lost_is_made_again_from_the_volumes, Suite.topics_are_as_declared,
+    Suite.the_plugin_says_how_a_cluster_is, Suite.the_plugin_runs_commands_in_a_pod,
+    Suite.the_rights_that_its_page_names_are_enough_and_others_are_named,
+    Suite.clients_outside_produce_and_consume_while_brokers_restart, Suite.a_report_has_everything_but_secrets,
     Suite.a_volume_grows_under_its_broker, Suite.an_image_that_is_not_there_halts_a_roll,
     Suite.a_broker_that_crashes_halts_a_roll_until_spec_changes, Suite.a_broker_joins_and_leaves_again,
     Suite.the_first_record_is_acknowledged_soon, Suite.a_broker_alone_can_be_restarted,
+    Suite.the_plugin_puts_a_cluster_to_sleep_and_wakes_it,
     Suite.volumes_go_with_the_cluster_only_if_that_is_declared, Suite.a_namespace_goes_with_all_that_is_in_it,
 ]
 

@@ -15,7 +15,7 @@ import tarfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "e2e/cluster/runner"))
-from stage import PATIENCE, expect, until  # noqa: E402
+from stage import PATIENCE, TOOLS, expect, until  # noqa: E402
 
 BIN = pathlib.Path(os.environ.get("BIN") or ROOT / "bin").resolve()
 PROGRAM = BIN / "kubectl-ottla"
@@ -74,6 +74,9 @@ class Cases:
         for pod, zone in ((pod["metadata"]["name"], zone) for pod, zone in zip(self.brokers(), "abc")):
             expect(pod in told and f"  {zone}  " in told, f"{pod} or zone {zone} is not on the page: {told}")
         expect(CLUSTER in self.plugin("status", "-A").stdout, "the list has no such line")
+        by_kubectl = subprocess.run([TOOLS / "kubectl", "ottla", "status", CLUSTER], capture_output=True, text=True,
+                                    env=self.for_plugin() | {"PATH": f"{BIN}:{os.environ['PATH']}"}, timeout=PATIENCE)
+        expect(by_kubectl.stdout == told, f"kubectl does not find its plugin: {by_kubectl.stderr}")
         missed = self.plugin("status", "event", code=3).stderr
         expect("there is no Cluster event in namespace default" in missed and "Did you mean Cluster events?" in missed, missed)
         elsewhere = self.plugin("status", CLUSTER, "-n", "kube-system", code=3).stderr

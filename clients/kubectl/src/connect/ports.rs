@@ -128,7 +128,9 @@ impl Ports {
 
     async fn passed(self: &Arc<Self>, client: TcpStream, target: Target) -> Result<(), String> {
         let pod = self.pod(target).await.map_err(|failure| failure.words())?;
-        let tunnel = Tunnel::open(&self.place, &pod, self.remote).await.map_err(|failure| failure.words())?;
+        let tunnel = Tunnel::open(&self.place, &pod, self.remote).await;
+        let tunnel =
+            tunnel.map_err(|failure| format!("{}; clients that connect now have to try again", failure.words()))?;
         let (stream, refusal, end) = tunnel.split();
         let ended = {
             let passing = pass::pass(client.into_split(), tokio::io::split(stream), |broker| self.local(broker));

@@ -147,7 +147,7 @@ impl Ports {
                     Broken::Io(_) => String::new(),
                     Broken::Request(_) | Broken::Answer(_) | Broken::Unreadable(_) | Broken::TooLarge { .. } => broken.to_string(),
                 }),
-                why = refused => Err(format!("{pod}: {}", why.trim())),
+                why = refused => Err(format!("{pod}: {}; clients that connect now have to try again", plainly(&why))),
             }
         };
         end.close().await;
@@ -184,5 +184,32 @@ impl Ports {
                 Target::Broker(id) => eprintln!("broker {id}: {words}"),
             }
         }
+    }
+}
+
+/// Why a Pod could not be reached, without the names of namespaces and sockets on its node.
+fn plainly(why: &str) -> &str {
+    if why.contains("connection refused") {
+        return "it does not listen there now";
+    }
+    if why.contains("broken pipe") || why.contains("connection reset") {
+        return "its process has ended";
+    }
+    why.trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_says_is_put_plainly() {
+        let refused = "error forwarding port 9092 to pod fe39, uid : failed to connect to localhost:9092 inside namespace \"fe39\", \
+                       IPv4: dial tcp4 127.0.0.1:9092: connect: connection refused";
+        assert_eq!(plainly(refused), "it does not listen there now");
+        let broke =
+            "error forwarding port 9092 to pod fc19, uid : write tcp4 127.0.0.1:1->127.0.0.1:2: write: broken pipe";
+        assert_eq!(plainly(broke), "its process has ended");
+        assert_eq!(plainly("something else\n"), "something else");
     }
 }

@@ -16,5 +16,5 @@ if [ -z "${OTTLA_BROKER:-}" ]; then
   cargo build --locked -p ottla-broker --bin ottla-broker
   OTTLA_BROKER=$(realpath "${CARGO_TARGET_DIR:-target}")/debug/ottla-broker
 fi
-OTTLA_BROKER=$OTTLA_BROKER cargo test --locked -p ottla-operator --features api-server-tests --test topics
+OTTLA_BROKER=$OTTLA_BROKER cargo test --locked -p ottla-operator --features api-server-tests --test topics --test scaling
 cargo test --locked -p ottla-broker --features api-server-tests --test kubernetes --test recover

@@ -1,9 +1,11 @@
 //! The controller of Clusters: what should be, what is, what to do next, and what to say about it.
 //!
-//! Decisions are pure (`check`, `desired`, `plan`, `health`, `status`); only `observe`, `apply`, `reconcile` and `watch`
-//! await. Must never write a user's `spec`, labels or annotations, finalizers excepted.
+//! Decisions are pure (`check`, `desired`, `balance`, `plan`, `health`, `status`); only `observe`, `apply`, `brokers`, `reconcile` and
+//! `watch` await. Must never write a user's `spec`, labels or annotations, finalizers excepted.
 
 pub mod apply;
+pub mod balance;
+pub mod brokers;
 pub mod check;
 pub mod child;
 mod classes;
@@ -14,6 +16,7 @@ pub mod documents;
 pub(crate) mod fixture;
 pub mod health;
 pub mod kind;
+pub mod layout;
 pub mod names;
 mod news;
 pub mod observe;

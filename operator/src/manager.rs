@@ -22,6 +22,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, LogFormat};
 use crate::cluster::apply::Hands;
+use crate::cluster::brokers::Brokers;
 use crate::cluster::desired::Settings;
 use crate::cluster::reconcile::{Context, gone, on_error, reconcile};
 use crate::cluster::watch::{Scope, news};
@@ -102,6 +103,7 @@ pub async fn operate(args: Args, socket: TcpListener, stop: CancellationToken) -
     let running = tokio::spawn(election.run(leads, election_stop.clone()));
     let context = Arc::new(Context {
         hands: hands(&args, client, config, metrics),
+        brokers: Brokers::new(Arc::new(ByService)),
         settings: Settings { image: args.broker_image.clone(), version: args.broker_version.clone() },
         room: Semaphore::new(usize::from(args.concurrency)),
         backoff: parking_lot::Mutex::default(),
@@ -195,7 +197,7 @@ fn scopes(args: &Args) -> Vec<Scope> {
 }
 
 /// Looks after the Clusters of one scope until `stop`.
-async fn control(scope: Scope, context: Arc<Context>, concurrency: u16, stop: CancellationToken) {
+pub async fn control(scope: Scope, context: Arc<Context>, concurrency: u16, stop: CancellationToken) {
     let (store, news) = news(&context.hands.client, &scope);
     let queue = news.map(Ok::<_, std::convert::Infallible>).take_until(stop.cancelled_owned());
     let turn = |cluster, context| Box::pin(reconcile(cluster, context));

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use ottla_crds::Cluster;
-use ottla_crds::cluster::{Listener, ListenerType, Pool, Updates};
+use ottla_crds::cluster::{Listener, ListenerType, Pool, Rebalance, Updates};
 
 use super::check::check;
 use super::child::{Child, Owner};
@@ -22,6 +22,7 @@ mod pod;
 mod storage;
 
 pub use config::bootstrap_servers;
+pub use storage::filled;
 
 #[cfg(test)]
 mod tests;
@@ -69,6 +70,8 @@ pub struct Desired {
     pub image: String,
     /// When brokers may be restarted, and how many together.
     pub updates: Updates,
+    /// When replicas are moved, and how fast.
+    pub rebalance: Rebalance,
     /// A person has asked that no broker run.
     pub hibernates: bool,
 }
@@ -123,8 +126,8 @@ pub fn desired(cluster: &Cluster, facts: &Facts, settings: &Settings) -> Result<
     }
     children.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     let Seating { brokers, kept, dismissed } = seating;
-    let updates = cluster.spec.updates.clone();
-    Ok(Desired { owner, children, brokers, kept, dismissed, image, updates, hibernates })
+    let (updates, rebalance) = (cluster.spec.updates.clone(), cluster.spec.rebalance.clone());
+    Ok(Desired { owner, children, brokers, kept, dismissed, image, updates, rebalance, hibernates })
 }
 
 /// Whether a person has set that annotation to `true`.
@@ -171,9 +174,13 @@ impl Seating {
         // Unknown is not empty.
         let is_empty = |id: i32| facts.held.as_ref().is_some_and(|held| held.get(&id).is_none_or(|count| *count == 0));
         let mut next_id = facts.next_id;
+        // What was forgotten is not called back: its volume goes.
+        let seats = |pool: &String| facts.seats.get(pool).into_iter().flatten().copied();
+        let forgotten = |id: &i32| facts.forgotten.contains(id);
+        seating.dismissed.extend(facts.seats.keys().flat_map(seats).filter(forgotten));
         for pool in &cluster.spec.pools {
             let replicas = usize::try_from(pool.replicas).unwrap_or(0);
-            let present: Vec<i32> = facts.seats.get(&pool.name).into_iter().flatten().copied().collect();
+            let present: Vec<i32> = seats(&pool.name).filter(|id| !forgotten(id)).collect();
             for (position, id) in present.iter().enumerate() {
                 let leaves = position >= replicas;
                 if leaves && is_empty(*id) {
@@ -188,8 +195,8 @@ impl Seating {
             }
         }
         let declared = |pool: &String| cluster.spec.pools.iter().any(|known| known.name == *pool);
-        for id in facts.seats.iter().filter(|(pool, _)| !declared(pool)).flat_map(|(_, ids)| ids) {
-            if is_empty(*id) { seating.dismissed.push(*id) } else { seating.kept.push(*id) }
+        for id in facts.seats.keys().filter(|pool| !declared(pool)).flat_map(seats).filter(|id| !forgotten(id)) {
+            if is_empty(id) { seating.dismissed.push(id) } else { seating.kept.push(id) }
         }
         seating
     }

@@ -11,6 +11,8 @@ use ottla_core::controller::{Document, DocumentId, SHARD_BYTES_MAX};
 use ottla_core::metadata::Partition;
 use ottla_core::types::BrokerId;
 
+use super::layout::Layout;
+
 /// The metadata as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Documents {
@@ -57,6 +59,8 @@ pub struct Summary {
     pub offline: i64,
     /// How many partitions each broker has to do with: as a replica, or as one that it moves from or to.
     pub held: BTreeMap<i32, u64>,
+    /// Who holds what.
+    pub layout: Layout,
 }
 
 /// Reads what the API server has, `None` a document that cannot be decoded.
@@ -95,12 +99,14 @@ fn summary(root: &Root, shards: impl Iterator<Item = Arc<Shard>>) -> Summary {
         registered: root.members.keys().map(|id| id.get()).collect(),
         retired: root.retired.keys().map(|id| id.get()).collect(),
         shard_count: root.shard_count,
+        layout: Layout::of(root),
         ..Summary::default()
     };
     for shard in shards {
         summary.grows |= Document::Shard(Arc::clone(&shard)).weight() >= SHARD_BYTES_MAX / 2;
-        for partition in shard.topics.values().flat_map(|topic| &topic.partitions) {
-            summary.count(partition);
+        for topic in shard.topics.values() {
+            topic.partitions.iter().for_each(|partition| summary.count(partition));
+            summary.layout.add(topic);
         }
     }
     summary
@@ -109,7 +115,9 @@ fn summary(root: &Root, shards: impl Iterator<Item = Arc<Shard>>) -> Summary {
 impl Summary {
     fn count(&mut self, partition: &Partition) {
         self.partitions += 1;
-        self.under_replicated += i64::from(partition.isr.len() < partition.replicas.len());
+        // Who is only coming is missed by nobody.
+        let settled = partition.reassignment.as_ref().map_or(&partition.replicas, |moving| &moving.origin);
+        self.under_replicated += i64::from(partition.isr.len() < settled.len());
         self.offline += i64::from(partition.leader.is_none());
         let moving = partition.reassignment.iter().flat_map(|moving| moving.origin.iter().chain(&moving.target));
         let holders: BTreeSet<BrokerId> = partition.replicas.iter().chain(moving).copied().collect();

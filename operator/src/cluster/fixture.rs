@@ -3,10 +3,11 @@
 use ottla_crds::Cluster;
 use serde_json::{Value, json};
 
-use super::child::merge;
+use super::child::{Seen, merge};
 use super::desired::{Desired, Settings, desired};
 use super::documents::{Documents, Summary};
 use super::kind::Kind;
+use super::layout::{Held, Layout, Node, Spot};
 use super::observed::Observed;
 use super::plan::{Plan, Step, plan};
 use super::reason::Refusal;
@@ -42,6 +43,7 @@ pub(crate) fn documents(held: &[(i32, u64)]) -> Documents {
         shard_count: 16,
         partitions: 12,
         held: held.iter().copied().collect(),
+        layout: Layout { brokers: held.iter().map(|(id, _)| (*id, serving())).collect(), ..Layout::default() },
         ..Summary::default()
     }))
 }
@@ -69,14 +71,30 @@ pub(crate) fn perform(observed: &mut Observed, plan: &Plan) {
                 if child.kind == Kind::Pod {
                     merge(&mut object, running());
                 }
+                registers(observed, &object, true);
                 observed.objects.insert(at, object);
             }
             Step::Mend { pod, metadata } => {
                 let at = (Kind::Pod, pod.clone());
                 merge(&mut observed.objects.get_mut(&at).expect("a Pod")["metadata"], metadata.clone());
             }
-            Step::Delete { kind, name, .. } => drop(observed.objects.remove(&(*kind, name.clone()))),
+            Step::Delete { kind, name, .. } => {
+                if let Some(object) = observed.objects.remove(&(*kind, name.clone())) {
+                    registers(observed, &object, false);
+                }
+            }
+            Step::Move { .. } | Step::Release { .. } | Step::Unregister { .. } => at_brokers(observed, step),
         }
+    }
+}
+
+/// A Pod that is started registers its broker; one that is stopped is noticed.
+fn registers(observed: &mut Observed, object: &Value, live: bool) {
+    let (Documents::Whole(summary), Some(id)) = (&mut observed.documents, object.broker()) else { return };
+    if object["kind"] == "Pod" {
+        summary.layout.brokers.entry(id).or_default().live = live;
+        summary.registered.insert(id);
+        summary.retired.remove(&id);
     }
 }
 
@@ -116,4 +134,63 @@ pub(crate) fn settle(cluster: &Cluster, observed: &mut Observed) {
 pub(crate) fn edit(observed: &mut Observed, kind: Kind, name: &str, over: Value) {
     let object = observed.objects.get_mut(&(kind, name.to_owned())).expect("an object of that name");
     merge(object, over);
+}
+
+/// What brokers do, as if everything that moves arrived at once.
+fn at_brokers(observed: &mut Observed, step: &Step) {
+    let Documents::Whole(summary) = &mut observed.documents else { panic!("metadata") };
+    match step {
+        Step::Move { moves, throttle } => {
+            for one in moves {
+                let held = summary.layout.topics.get_mut(&one.topic).expect("a topic");
+                held.throttled |= throttle.topics.contains(&one.topic);
+                let spot = &mut held.partitions[usize::try_from(one.partition).expect("an index")];
+                (spot.replicas, spot.current) = (one.replicas.clone(), one.replicas.clone());
+            }
+            for id in &throttle.brokers {
+                summary.layout.brokers.get_mut(id).expect("a broker").rate = Some(throttle.rate.clone());
+            }
+            count(summary);
+        }
+        Step::Release { topics, brokers } => {
+            topics.iter().for_each(|topic| summary.layout.topics.get_mut(topic).expect("a topic").throttled = false);
+            brokers.iter().for_each(|id| summary.layout.brokers.get_mut(id).expect("a broker").rate = None);
+        }
+        Step::Unregister { broker } => {
+            summary.registered.remove(broker);
+            summary.layout.brokers.remove(broker);
+            summary.retired.insert(*broker);
+        }
+        Step::CreateMetadata | Step::CreateShards | Step::Apply { .. } | Step::Mend { .. } | Step::Delete { .. } => {}
+    }
+}
+
+/// Brings what is counted in line with who holds what.
+fn count(summary: &mut Summary) {
+    summary.held = summary.layout.brokers.keys().map(|id| (*id, summary.layout.load(*id) as u64)).collect();
+}
+
+/// Metadata of a cluster of so many brokers that serve, and topics whose partitions have these replicas.
+pub(crate) fn holding(brokers: i32, topics: &[(&str, &[&[i32]])]) -> Documents {
+    let mut summary = Summary { layout: layout(brokers, topics), ..Summary::default() };
+    summary.registered = (0..brokers).collect();
+    (summary.shard_count, summary.controller) = (16, Some((0, 4)));
+    summary.cluster_id = "MkU3OEVBNTcwNTJENDM2Qg".to_owned();
+    summary.partitions = i64::try_from(summary.layout.spots().count()).expect("a number");
+    count(&mut summary);
+    Documents::Whole(Box::new(summary))
+}
+
+fn serving() -> Node {
+    Node { rack: None, live: true, rate: None }
+}
+
+/// The same layout alone.
+pub(crate) fn layout(brokers: i32, topics: &[(&str, &[&[i32]])]) -> Layout {
+    let spot = |replicas: &&[i32]| Spot { replicas: replicas.to_vec(), current: replicas.to_vec(), moving: false };
+    let held = |partitions: &[&[i32]]| Held { partitions: partitions.iter().map(spot).collect(), throttled: false };
+    Layout {
+        brokers: (0..brokers).map(|id| (id, serving())).collect(),
+        topics: topics.iter().map(|(name, partitions)| ((*name).to_owned(), held(partitions))).collect(),
+    }
 }

@@ -14,6 +14,8 @@ pub const APPLIED: &str = "ottla.dev/applied";
 pub const REVISION: &str = "ottla.dev/revision";
 /// On volumes: the image of the brokers that run on them, for the time when none does.
 pub const IMAGE: &str = "ottla.dev/image";
+/// On volumes: the broker that runs on it has had its share of replicas once; what moves later is others' affair.
+pub const FILLED: &str = "ottla.dev/filled";
 /// Keeps a Cluster whose volumes go with it until its metadata is gone as well.
 pub const FINALIZER: &str = "ottla.dev/cluster";
 

@@ -33,7 +33,11 @@ pub(super) fn of_steps(steps: &[&Step], desired: &Desired, observed: &Observed) 
         Step::Delete { kind: Kind::PersistentVolumeClaim, name, why: Why::Dismissed, .. } => {
             Some(News::good("BrokerLeft", format!("a broker has left: its empty volume {name} is deleted")))
         }
-        Step::CreateShards | Step::Mend { .. } | Step::Delete { .. } => None,
+        Step::Unregister { broker } => {
+            let note = format!("broker {broker} holds nothing and does not run: the cluster has forgotten it");
+            Some(News::good("BrokerUnregistered", note))
+        }
+        Step::CreateShards | Step::Mend { .. } | Step::Delete { .. } | Step::Move { .. } | Step::Release { .. } => None,
     };
     steps.iter().filter_map(news).collect()
 }
@@ -122,6 +126,7 @@ pub(super) fn of_status(before: Option<&ClusterStatus>, after: &ClusterStatus) -
     news.extend(change.sleep());
     news.extend(change.ready());
     news.extend(change.roll());
+    news.extend(change.rebalance());
     if let Some(pending) = change.to("UpdatePending").filter(|one| one.status == "True") {
         // The others are as they should be, or pass.
         let warning = [Reason::RollHalted, Reason::StopUnconfirmed].iter().any(|one| pending.reason == one.as_str());
@@ -190,6 +195,20 @@ impl<'a> Change<'a> {
                 Some(News::warning(&now.reason, &now.message))
             }
             _ => None,
+        }
+    }
+
+    fn rebalance(&self) -> Option<News> {
+        match (does(self.before, "Rebalance"), does(Some(self.after), "Rebalance")) {
+            (false, true) => {
+                let operation = self.after.operation.as_ref()?;
+                Some(News::good("RebalanceBegun", operation.reason.clone().unwrap_or_default()))
+            }
+            (true, false) => {
+                let balanced = condition(self.after, "Balanced").is_some_and(|one| one.status == "True");
+                balanced.then(|| News::good("RebalanceDone", "every broker holds its share of replicas"))
+            }
+            (true, true) | (false, false) => None,
         }
     }
 

@@ -75,9 +75,13 @@ impl Observed {
             volumes,
             image: self.image(),
             modes: self.modes(),
+            filled: self.filled(),
             exclusive: self.exclusive.clone(),
             shard_count: summary.map(|summary| summary.shard_count),
             held: summary.map(|summary| summary.held.clone()),
+            forgotten: summary
+                .map(|summary| summary.retired.difference(&summary.registered).copied().collect())
+                .unwrap_or_default(),
             steady: match &self.documents {
                 Documents::Absent | Documents::Begun => true,
                 Documents::Damaged(_) => false,
@@ -97,6 +101,13 @@ impl Observed {
     fn modes(&self) -> BTreeMap<String, Value> {
         let claims = self.of(Kind::PersistentVolumeClaim);
         claims.map(|(name, claim)| (name.to_owned(), claim["spec"]["accessModes"].clone())).collect()
+    }
+
+    /// The volumes of brokers that have had their share.
+    fn filled(&self) -> BTreeSet<String> {
+        let claims = self.of(Kind::PersistentVolumeClaim);
+        let filled = claims.filter(|(_, claim)| claim.annotation(names::FILLED).is_some());
+        filled.map(|(name, _)| name.to_owned()).collect()
     }
 
     /// The image of most of the brokers' Pods; where there are none, of most of their volumes.
@@ -148,12 +159,16 @@ pub struct Facts {
     pub image: Option<String>,
     /// The access modes of every claim that is there.
     pub modes: BTreeMap<String, Value>,
+    /// Claims whose brokers have had their share of replicas.
+    pub filled: BTreeSet<String>,
     /// Classes whose volumes can be one Pod's alone.
     pub exclusive: BTreeSet<Option<String>>,
     /// How many topic shards the metadata has; `None` when it is not whole.
     pub shard_count: Option<u32>,
     /// How many partitions each broker holds; `None` when the metadata is not whole.
     pub held: Option<BTreeMap<i32, u64>>,
+    /// Brokers that were unregistered, and hold nothing.
+    pub forgotten: BTreeSet<i32>,
     /// Every partition, if there is one, has a leader and all its in-sync replicas.
     pub steady: bool,
 }

@@ -4,11 +4,11 @@
 //! Nothing is remembered from one plan to the next; whatever was half done is found by looking. Must never delete a disk
 //! of a broker that is not proven empty, nor make metadata up for a cluster that had some.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::balance::Move;
 use super::child::{Child, Seen};
 use super::desired::Desired;
 use super::documents::Documents;
@@ -20,9 +20,11 @@ use compare::{compare_amounts, covers};
 
 mod compare;
 mod hibernate;
+mod moves;
 mod roll;
 mod sweep;
 
+pub use moves::Throttle;
 pub(super) use roll::candidates;
 pub use roll::{is_current, is_ready};
 
@@ -86,6 +88,32 @@ pub enum Step {
         /// Why.
         why: Why,
     },
+    /// Give partitions other replicas.
+    Move {
+        /// Which, and whom.
+        moves: Vec<Move>,
+        /// How fast.
+        throttle: Throttle,
+    },
+    /// Take throttles off.
+    Release {
+        /// Of which topics.
+        topics: Vec<String>,
+        /// Of which brokers.
+        brokers: Vec<i32>,
+    },
+    /// Have the cluster forget a broker that holds nothing and does not run.
+    Unregister {
+        /// Its id.
+        broker: i32,
+    },
+}
+
+impl Step {
+    /// Whether it is done at the brokers, not at the API server.
+    pub fn is_at_brokers(&self) -> bool {
+        matches!(self, Self::Move { .. } | Self::Release { .. } | Self::Unregister { .. })
+    }
 }
 
 impl fmt::Display for Step {
@@ -96,6 +124,16 @@ impl fmt::Display for Step {
             Self::Apply { child, why } => write!(f, "apply {} {}: {why:?}", child.kind.name(), child.name),
             Self::Mend { pod, .. } => write!(f, "mend Pod {pod}"),
             Self::Delete { kind, name, why, .. } => write!(f, "delete {} {name}: {why:?}", kind.name()),
+            Self::Move { moves, throttle } => {
+                let Throttle { rate, brokers, topics } = throttle;
+                if !(brokers.is_empty() && topics.is_empty()) {
+                    write!(f, "throttle {topics:?} at brokers {brokers:?} to {rate} B/s; ")?;
+                }
+                let one = |one: &Move| format!("{}-{} to {:?}", one.topic, one.partition, one.replicas);
+                write!(f, "move {}", moves.iter().map(one).collect::<Vec<_>>().join(", "))
+            }
+            Self::Release { topics, brokers } => write!(f, "throttle neither {topics:?} nor brokers {brokers:?}"),
+            Self::Unregister { broker } => write!(f, "unregister broker {broker}"),
         }
     }
 }
@@ -144,7 +182,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
             hibernate::plan(&mut plan, desired, observed);
         } else {
             roll::plan(&mut plan, desired, observed);
-            plan.leaving(desired, observed);
+            moves::plan(&mut plan, desired, observed);
         }
     }
     sweep::plan(&mut plan, desired, observed);
@@ -297,35 +335,6 @@ impl Plan {
                 }
                 true
             }
-        }
-    }
-
-    /// Brokers on their way out.
-    fn leaving(&mut self, desired: &Desired, observed: &Observed) {
-        let Some(summary) = observed.documents.summary() else { return };
-        let undeclared = desired.kept.iter().copied();
-        let leaving: Vec<i32> =
-            desired.brokers.values().filter(|seat| seat.leaves).map(|seat| seat.id).chain(undeclared).collect();
-        for id in &leaving {
-            let count = summary.held.get(id).copied().unwrap_or_default();
-            self.refuse(
-                Reason::BrokerNotEmpty,
-                format!("broker {id} is to leave and has {count} partition replica(s): move them to other brokers, or raise replicas again"),
-            );
-        }
-        let known: BTreeSet<i32> =
-            desired.brokers.keys().chain(&desired.kept).chain(&desired.dismissed).copied().collect();
-        for id in summary.registered.iter().filter(|id| !known.contains(id)) {
-            let message = format!(
-                "broker {id} is registered and has neither Pod nor volume: move its replicas if it has any, then unregister it \
-                 (kafka-cluster.sh unregister --id {id})"
-            );
-            self.refuse(Reason::BrokerRegistered, message);
-        }
-        if let Some(id) = leaving.first().or(desired.dismissed.first()) {
-            let (kind, left) = ("ScaleIn", leaving.len() + desired.dismissed.len());
-            self.operation =
-                Some(Operation { kind, step: format!("{left} to go"), reason: format!("broker {id} leaves") });
         }
     }
 }

@@ -85,6 +85,12 @@ pub enum Reason {
     UnderReplicated,
     /// Some partition has no leader.
     PartitionsOffline,
+    /// Replicas move to other brokers.
+    Rebalancing,
+    /// Every broker holds its share of replicas.
+    EvenlySpread,
+    /// A broker holds less than its share, and nothing is done about it.
+    Uneven,
     /// It cannot be known yet.
     Unknown,
 }
@@ -132,6 +138,9 @@ impl Reason {
             Self::AllInSync => "AllInSync",
             Self::UnderReplicated => "UnderReplicated",
             Self::PartitionsOffline => "PartitionsOffline",
+            Self::Rebalancing => "Rebalancing",
+            Self::EvenlySpread => "EvenlySpread",
+            Self::Uneven => "Uneven",
             Self::Unknown => "Unknown",
         }
     }

@@ -19,6 +19,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::apply::{Failure, Hands, set_finalizers};
+use super::brokers::Brokers;
 use super::child::Owner;
 use super::desired::{Desired, Settings, desired, is_asked, owner};
 use super::kind::Kind;
@@ -43,6 +44,8 @@ const LATER: Duration = Duration::from_secs(60);
 pub struct Context {
     /// The API server.
     pub hands: Hands,
+    /// The brokers of Clusters.
+    pub brokers: Brokers,
     /// What the operator was started with.
     pub settings: Settings,
     /// How many turns may be under way.
@@ -124,7 +127,9 @@ pub fn on_error(cluster: Arc<Cluster>, error: &Error, context: Arc<Context>) -> 
 
 /// One turn for a Cluster that there is news of and that is not there.
 pub async fn gone(namespace: String, name: String, context: &Context) {
-    context.backoff.lock().forget(&(namespace.clone(), name.clone()));
+    let key = (namespace.clone(), name.clone());
+    context.backoff.lock().forget(&key);
+    context.brokers.forget(&key);
     let _room = context.room.acquire().await;
     let began = tokio::time::Instant::now();
     let owner = Owner { name, namespace, uid: String::new() };
@@ -181,7 +186,7 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
     let mut failed = None;
     if let (Ok(desired), false) = (&wanted, paused) {
         let work = Work { cluster: &cluster, desired, plan: &plan_now, observed: &observed };
-        failed = perform(&context.hands, work, &mut refusals).await;
+        failed = perform(context, work, &mut refusals).await;
     }
     let refused = !refusals.is_empty();
     let lack = context.hands.schemas.lack("Cluster");
@@ -279,11 +284,16 @@ struct Work<'a> {
 
 /// Does what was planned, and tells what a person wants to know of it. What a person has to see to is added to `refusals`;
 /// the first thing that failed otherwise is given back. One step that fails does not keep the others from being tried.
-async fn perform(hands: &Hands, work: Work<'_>, refusals: &mut Vec<Refusal>) -> Option<Failure> {
+async fn perform(context: &Context, work: Work<'_>, refusals: &mut Vec<Refusal>) -> Option<Failure> {
+    let hands = &context.hands;
     let owner = &work.desired.owner;
     let (mut failed, mut all_done) = (None, Vec::new());
     for step in &work.plan.steps {
-        let done = hands.perform(owner, step, &work.observed.documents).await;
+        let done = if step.is_at_brokers() {
+            context.brokers.perform(work.cluster, step).await
+        } else {
+            hands.perform(owner, step, &work.observed.documents).await
+        };
         match done {
             Ok(()) => {
                 tracing::info!(namespace = owner.namespace, cluster = owner.name, %step, "done");

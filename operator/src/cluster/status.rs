@@ -12,6 +12,7 @@ use ottla_crds::shared::Condition;
 use ottla_crds::{Cluster, ClusterStatus};
 use serde_json::Value;
 
+use super::balance;
 use super::child::Seen;
 use super::desired::{self, Desired};
 use super::health::{self, Health};
@@ -74,6 +75,7 @@ fn conditions(view: &View<'_>, health: &Health, now: Timestamp) -> Vec<Condition
         made.of("Stalled", stalled(&refusals)),
         made.of("UpdatePending", pending(view)),
         made.of("DataSafe", data_safe(view, health)),
+        made.of("Balanced", balanced(view, health)),
     ]
 }
 
@@ -130,6 +132,7 @@ fn reconciling(view: &View<'_>, health: &Health, stalled: bool) -> Verdict {
         let reason = match operation.kind {
             "Roll" => Reason::Rolling,
             "Hibernate" => Reason::Hibernated,
+            "Rebalance" | "ScaleIn" => Reason::Rebalancing,
             _ => Reason::Applying,
         };
         return ("True", reason, format!("{} {}: {}", operation.kind, operation.step, operation.reason));
@@ -176,6 +179,30 @@ fn data_safe(view: &View<'_>, health: &Health) -> Verdict {
         return ("False", Reason::UnderReplicated, count(summary.under_replicated, what));
     }
     ("True", Reason::AllInSync, String::new())
+}
+
+fn balanced(view: &View<'_>, health: &Health) -> Verdict {
+    if sleeps(view, health) {
+        return ("Unknown", Reason::Hibernated, "no broker is to run".to_owned());
+    }
+    let led = view.observed.documents.summary().filter(|summary| summary.controller.is_some());
+    let (Some(desired), Some(summary)) = (view.desired, led) else {
+        return ("Unknown", Reason::Unknown, "no broker has been the controller yet".to_owned());
+    };
+    if let Some(operation) = view.plan.operation.as_ref().filter(|one| matches!(one.kind, "Rebalance" | "ScaleIn")) {
+        return ("False", Reason::Rebalancing, operation.reason.clone());
+    }
+    let staying = desired.brokers.values().filter(|seat| !seat.leaves).map(|seat| seat.id).collect();
+    match balance::uneven(&summary.layout, &staying) {
+        Some((id, load)) => {
+            let share = balance::share(&summary.layout, &staying);
+            let mode = format!("{:?}", desired.rebalance.mode);
+            let message =
+                format!("broker {id} holds {load} replica(s), its share is {share}; spec.rebalance.mode is {mode}");
+            ("False", Reason::Uneven, message)
+        }
+        None => ("True", Reason::EvenlySpread, String::new()),
+    }
 }
 
 /// The tag of an image.

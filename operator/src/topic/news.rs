@@ -6,8 +6,9 @@
 use ottla_crds::{Topic, TopicStatus};
 
 use super::declared::{Declared, Record};
-use super::plan::{Step, THROTTLES};
+use super::plan::Step;
 use super::reason::Reason;
+use crate::cluster::layout::THROTTLES;
 use crate::events::News;
 use crate::verdict::changed;
 

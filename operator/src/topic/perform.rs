@@ -15,16 +15,14 @@ use ottla_crds::Topic;
 use serde_json::json;
 
 use super::declared::{FINALIZER, RECORD, Record};
-use super::plan::{Step, THROTTLED, THROTTLES};
+use super::plan::Step;
 use super::reason::{Reason, Refusal};
 use super::status::Failure;
+use crate::cluster::layout::{RATES, THROTTLED, THROTTLES};
 use crate::cluster::names::MANAGER;
 
 /// How many topics one request changes: what a broker answers within its own time limits.
 const TOPICS_PER_REQUEST: usize = 250;
-
-const LEADER_RATE: &str = "leader.replication.throttled.rate";
-const FOLLOWER_RATE: &str = "follower.replication.throttled.rate";
 
 /// What became of a batch: why a topic's step was not done, by its place, and the ids of those that were created.
 #[derive(Debug, Default)]
@@ -150,7 +148,7 @@ async fn relocate(
         alterations(&names.map(|name| (name.to_owned(), Some(value.to_owned()))).into_iter().collect())
     };
     let rate = rate.to_string();
-    let rates = brokers.iter().map(|id| (first, (Resource::Broker(*id), set([LEADER_RATE, FOLLOWER_RATE], &rate))));
+    let rates = brokers.iter().map(|id| (first, (Resource::Broker(*id), set(RATES, &rate))));
     let mut refused = BTreeMap::new();
     alter(client, rates.collect(), &mut refused).await;
     if let Some(why) = refused.remove(&first) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use kube::ResourceExt;
-use ottla_core::config::{BrokerConfig, ConfigError, check_topic, topic as keys};
+use ottla_core::config::{BrokerConfig, ConfigError, check_topic};
 use ottla_core::controller::{check_name, is_internal};
 use ottla_core::metadata::ExplicitConfig;
 use ottla_crds::Topic;
@@ -19,16 +19,11 @@ use super::declared::{Declared, FINALIZER, PARTITIONS, RECORD, REPLICAS, Record,
 use super::reason::{Reason, Refusal};
 use super::replicas::resize;
 use super::world::{Found, Sight, World};
+use crate::cluster::layout::{THROTTLED, THROTTLES};
 use crate::cluster::names::PAUSE;
 
 #[cfg(test)]
 mod tests;
-
-/// What throttles the replicas that move, while they do.
-pub(super) const THROTTLES: [&str; 2] =
-    [keys::LEADER_REPLICATION_THROTTLED_REPLICAS.key.name, keys::FOLLOWER_REPLICATION_THROTTLED_REPLICAS.key.name];
-/// The value by which this operator throttles: every replica of the topic. Other tools name replicas.
-pub(super) const THROTTLED: &str = "*";
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -143,31 +143,38 @@ impl Scene {
     /// Declares a Cluster, whose brokers listen at the address of `broker`.
     pub(crate) async fn cluster(&self, name: &str, broker: Option<&Broker>) {
         if let Some(broker) = broker {
-            self.addresses.0.lock().unwrap().insert(name.to_owned(), broker.address.clone());
+            self.listen(name, broker);
         }
         self.stage.declare(name, json!({"pools": pools(1)})).await.unwrap();
     }
 
-    /// A controller that may do what the operator's account may.
-    pub(crate) async fn controller(&self) -> Controller {
+    /// Where brokers of this scene are asked.
+    pub(crate) fn addresses(&self) -> Arc<dyn Addresses> {
+        Arc::clone(&self.addresses) as Arc<dyn Addresses>
+    }
+
+    /// From now on the brokers of that Cluster are asked there.
+    pub(crate) fn listen(&self, cluster: &str, broker: &Broker) {
+        self.addresses.0.lock().unwrap().insert(cluster.to_owned(), broker.address.clone());
+    }
+
+    /// Hands that may do what the operator's account may.
+    pub(crate) async fn hands(&self) -> Hands {
         let mut config = Config::infer().await.unwrap();
         let account = format!("system:serviceaccount:{}:ottla-operator", self.stage.namespace);
         config.auth_info.impersonate = Some(account);
         config.default_retry = false;
         let metrics = Metrics::default();
         let client = Client::try_from(config.clone()).unwrap();
-        let context = Arc::new(Context {
-            hands: Hands {
-                events: Events::new(client.clone(), None, metrics.clone()),
-                client,
-                config,
-                metrics: metrics.clone(),
-                schemas: Schemas::default(),
-            },
-            addresses: Arc::clone(&self.addresses) as Arc<dyn Addresses>,
-            period: PERIOD,
-            concurrency: 4,
-        });
+        let events = Events::new(client.clone(), None, metrics.clone());
+        Hands { events, client, config, metrics, schemas: Schemas::default() }
+    }
+
+    /// A controller of Topics that may do what the operator's account may.
+    pub(crate) async fn controller(&self) -> Controller {
+        let hands = self.hands().await;
+        let metrics = hands.metrics.clone();
+        let context = Arc::new(Context { hands, addresses: self.addresses(), period: PERIOD, concurrency: 4 });
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(Some(self.stage.namespace.clone()), context, stop.clone()));
         Controller { metrics, stop, task }

@@ -1,12 +1,13 @@
 //! The cluster itself: brokers, controller, data directories.
 //!
-//! Owns the typed forms of DescribeCluster and DescribeLogDirs.
+//! Owns the typed forms of DescribeCluster, UnregisterBroker and DescribeLogDirs.
 
 use ottla_core::types::{BrokerId, PartitionIndex};
 use ottla_wire::ApiKey;
 use ottla_wire::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_wire::messages::describe_cluster_response::DescribeClusterBroker;
 use ottla_wire::messages::describe_log_dirs_request::{DescribableLogDirTopic, DescribeLogDirsRequest};
+use ottla_wire::messages::unregister_broker_request::UnregisterBrokerRequest;
 
 use super::{Settled, settle};
 use crate::client::{Client, Purpose};
@@ -98,6 +99,29 @@ impl Client {
             controller: (response.controller_id >= 0).then(|| BrokerId::new(response.controller_id)),
             brokers,
         })
+    }
+
+    /// Has the cluster forget a broker that is gone for good.
+    ///
+    /// # Errors
+    /// When nobody answers; that it lives or holds replicas is a refusal.
+    pub async fn unregister_broker(&self, id: BrokerId) -> Result<Settled<()>> {
+        let mut retry = self.retry("unregistering a broker");
+        let api = ApiKey::UnregisterBroker;
+        let request = UnregisterBrokerRequest { broker_id: id.get() };
+        loop {
+            let error = match self.ask_controller(&request, retry.deadline()).await {
+                Ok(answer) => {
+                    let settled = settle(api, || format!("broker {id}"), answer.error_code, answer.error_message, ());
+                    match settled {
+                        Err(refused) if refused.code.retriable() => refused.into(),
+                        settled => return Ok(settled),
+                    }
+                }
+                Err(error) => error,
+            };
+            retry.pause(error).await?;
+        }
     }
 
     /// Describes the data directories of every broker, with the replicas of `topics` (`None`: of all).

@@ -7,7 +7,7 @@ use ottla_crds::Cluster;
 use ottla_crds::cluster::{OnDelete, Pool};
 use serde_json::{Map, Value, json};
 
-use super::super::child::{Child, Owner};
+use super::super::child::{Child, Owner, merge};
 use super::super::kind::Kind;
 use super::super::names;
 use super::super::observed::Facts;
@@ -37,6 +37,11 @@ fn access(facts: &Facts, claim: &str, class: Option<&String>) -> Value {
     json!([if facts.exclusive.contains(&class.cloned()) { "ReadWriteOncePod" } else { "ReadWriteOnce" }])
 }
 
+/// What a claim has once its broker has had its share of replicas.
+pub fn filled() -> Value {
+    json!({"metadata": {"annotations": {names::FILLED: "true"}}})
+}
+
 /// The claim of a broker's volume. It notes which image runs on it: while no broker does, nothing else knows.
 pub(super) fn claim(disk: &Disk<'_>, seat: &Seat) -> Child {
     let Disk { owner, cluster, pool, facts, image } = disk;
@@ -47,7 +52,10 @@ pub(super) fn claim(disk: &Disk<'_>, seat: &Seat) -> Child {
     if let Some(class) = volume.and_then(|volume| volume.class.as_ref()) {
         spec["storageClassName"] = json!(class);
     }
-    let body = json!({"metadata": {"annotations": {names::IMAGE: image}}, "spec": spec});
+    let mut body = json!({"metadata": {"annotations": {names::IMAGE: image}}, "spec": spec});
+    if facts.filled.contains(&seat.claim) {
+        merge(&mut body, filled());
+    }
     let (kind, name) = (Kind::PersistentVolumeClaim, seat.claim.clone());
     match cluster.spec.volumes.on_delete {
         OnDelete::Delete => owner.labelled(kind, name, labels(seat), body),

@@ -93,6 +93,17 @@ fn a_roll_begins_halts_and_is_done() {
 }
 
 #[test]
+fn a_rebalance_begins_and_is_done() {
+    let even = status(&[("Ready", "True", "BrokersReady"), ("Balanced", "True", "EvenlySpread")], None, 0);
+    let moves = [("Ready", "True", "BrokersReady"), ("Balanced", "False", "Rebalancing")];
+    let moves = status(&moves, Some("Rebalance"), 0);
+    check(Some(&even), &moves, &["Normal RebalanceBegun"]);
+    check(Some(&moves), &even, &["Normal RebalanceDone"]);
+    let given_up = status(&[("Ready", "True", "BrokersReady"), ("Balanced", "False", "Uneven")], None, 0);
+    check(Some(&moves), &given_up, &[]);
+}
+
+#[test]
 fn what_people_ask_for_is_told_when_it_is_so() {
     let awake = status(&[("Ready", "True", "BrokersReady"), ("Reconciling", "False", "AsDeclared")], None, 0);
     let paused = status(&[("Ready", "True", "BrokersReady"), ("Reconciling", "False", "Paused")], None, 0);

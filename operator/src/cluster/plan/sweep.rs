@@ -1,7 +1,7 @@
 //! What is there and wanted by nobody.
 //!
 //! Owns which orphans go. An object goes only if it belongs to this Cluster or to an earlier one of its name; a disk only
-//! if its broker has left, is proven to hold nothing, and has no Pod any more.
+//! if its broker has left, is proven to hold nothing, has no Pod any more, and is unregistered: then it can be given nothing.
 
 use std::collections::BTreeSet;
 
@@ -21,6 +21,10 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, observed: &Observed) {
         .filter_map(|volume| volume["configMap"]["name"].as_str())
         .collect();
     let with_pod: BTreeSet<i32> = observed.of(Kind::Pod).filter_map(|(_, pod)| pod.broker()).collect();
+    let registered = observed.documents.summary().map(|summary| &summary.registered);
+    // Where no broker is left nobody could be asked to forget one, nor gives it anything.
+    let forgotten =
+        |id: i32| desired.brokers.is_empty() || registered.is_some_and(|registered| !registered.contains(&id));
     for ((kind, name), object) in &observed.objects {
         if wanted.contains(&(*kind, name.as_str())) {
             continue;
@@ -32,7 +36,9 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, observed: &Observed) {
             (_, Whose::Foreign) => continue,
             // Brokers that sleep are not on their way out.
             (Kind::PersistentVolumeClaim | Kind::Pod, _) if desired.hibernates => continue,
-            (Kind::PersistentVolumeClaim, _) if dismissed && broker.is_some_and(|id| !with_pod.contains(&id)) => {
+            (Kind::PersistentVolumeClaim, _)
+                if dismissed && broker.is_some_and(|id| !with_pod.contains(&id) && forgotten(id)) =>
+            {
                 Why::Dismissed
             }
             (Kind::PersistentVolumeClaim, _) => continue,

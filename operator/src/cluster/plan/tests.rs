@@ -7,6 +7,7 @@ use crate::cluster::documents::Summary;
 use crate::cluster::fixture::{cluster, documents, edit, perform, planned, pool, settle, settled, three};
 use crate::cluster::observed::CanStop;
 
+mod moves;
 mod people;
 mod rolls;
 
@@ -38,6 +39,13 @@ fn a_new_cluster_gets_its_metadata_before_its_disks() {
     let second = planned(&cluster, &observed);
     insta::assert_snapshot!("new_second", told(&second));
     perform(&mut observed, &second);
+    let third = planned(&cluster, &observed);
+    assert_eq!(
+        steps(&third),
+        [0, 1, 2].map(|id| format!("apply PersistentVolumeClaim data-c-a-{id}: Changed")),
+        "every broker is there, and holds its share"
+    );
+    perform(&mut observed, &third);
     assert_eq!(steps(&planned(&cluster, &observed)), [""; 0]);
 }
 
@@ -344,7 +352,9 @@ fn a_pool_that_is_gone_keeps_its_brokers_until_they_are_empty() {
         "{:?}",
         steps(&plan)
     );
-    assert_eq!(plan.refusals.iter().filter(|one| one.reason == Reason::BrokerNotEmpty).count(), 3);
+    assert_eq!(plan.operation.as_ref().unwrap().reason, "broker 0 leaves, 36 replica(s) to move");
+    let off = planned(&cluster(&format!("{{pools: [{}], rebalance: {{mode: Off}}}}", pool("b", 1))), &observed);
+    assert_eq!(off.refusals.iter().filter(|one| one.reason == Reason::BrokerNotEmpty).count(), 3);
     assert!(steps(&plan).contains(&"apply Pod c-b-3: Missing".to_owned()));
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::cluster::fixture::{cluster, edit, perform, planned, settle, settled, three, wanted};
+use crate::cluster::fixture::{cluster, edit, holding, perform, planned, pool, settle, settled, three, wanted};
 use crate::cluster::names::BROKER_LABEL;
 
 fn at(text: &str) -> Timestamp {
@@ -195,4 +195,29 @@ fn a_cluster_without_brokers_is_not_ready() {
     let status = seen(&none, &settled(&none), Vec::new(), NOW);
     assert!(shown(&status)[0].starts_with("Ready=False NoBrokers"), "{:?}", shown(&status));
     assert!(status.pools[0].replicas == Some(0) && BROKER_LABEL.ends_with("broker-id"));
+}
+
+#[test]
+fn what_moves_is_told_and_what_is_left_uneven() {
+    let four = |more: &str| cluster(&format!("{{pools: [{}]{more}}}", pool("a", 4)));
+    let orders: &[&[i32]] = &[&[0, 1], &[1, 2], &[2, 0], &[0, 1], &[1, 2], &[2, 0]];
+    let mut observed = settled(&three(""));
+    observed.documents = holding(3, &[("orders", orders)]);
+    // Its Pod is made, and its broker joins.
+    let joins = planned(&four(""), &observed);
+    perform(&mut observed, &joins);
+    let mut story = Vec::new();
+    let mut tell = |cluster: &Cluster, observed: &Observed| {
+        let status = seen(cluster, observed, Vec::new(), NOW);
+        story.push((shown(&status), status.operation));
+    };
+    tell(&four(""), &observed);
+    tell(&four(", rebalance: {mode: Off}"), &observed);
+    settle(&four(""), &mut observed);
+    tell(&four(""), &observed);
+    // What people have moved since is their affair.
+    observed.documents = holding(4, &[("orders", orders)]);
+    tell(&four(""), &observed);
+    tell(&three(", rebalance: {mode: Off}"), &observed);
+    insta::assert_snapshot!(serde_yaml::to_string(&story).unwrap());
 }

@@ -1,0 +1,171 @@
+//! Plans for clusters whose brokers leave and join, from the first look to the last, and from every state in between.
+
+use super::*;
+use crate::cluster::fixture::{holding, wanted};
+use crate::cluster::layout::Layout;
+
+/// What is planned, look by look, until there is nothing to do.
+fn story(cluster: &ottla_crds::Cluster, observed: &mut Observed) -> String {
+    let mut told_so_far = Vec::new();
+    for _ in 0..20 {
+        let plan = planned(cluster, observed);
+        told_so_far.push(told(&plan));
+        if plan.steps.is_empty() {
+            return told_so_far.join("\n--\n");
+        }
+        perform(observed, &plan);
+    }
+    panic!("it never comes to rest: {}", told_so_far.join("\n--\n"));
+}
+
+fn brokers(replicas: usize, more: &str) -> ottla_crds::Cluster {
+    cluster(&format!("{{pools: [{}]{more}}}", pool("a", replicas)))
+}
+
+/// A cluster of so many brokers that holds `topics` and is as it should be.
+fn whole(replicas: i32, topics: &[(&str, &[&[i32]])]) -> Observed {
+    let declared = brokers(usize::try_from(replicas).unwrap(), "");
+    let mut observed = settled(&declared);
+    observed.documents = holding(replicas, topics);
+    let Documents::Whole(summary) = &mut observed.documents else { panic!("whole") };
+    summary.controller = Some((0, 4));
+    settle(&declared, &mut observed);
+    // Whatever was moved for that: the topics as they were asked for.
+    observed.documents = holding(replicas, topics);
+    observed
+}
+
+fn layout(observed: &mut Observed) -> &mut Layout {
+    let Documents::Whole(summary) = &mut observed.documents else { panic!("whole") };
+    &mut summary.layout
+}
+
+const ORDERS: (&str, &[&[i32]]) = ("orders", &[&[0, 1], &[1, 2], &[2, 0], &[0, 1], &[1, 2], &[2, 0]]);
+
+fn moves(plan: &Plan) -> Vec<String> {
+    steps(plan).into_iter().filter(|step| step.contains("move ")).collect()
+}
+
+#[test]
+fn a_broker_leaves_once_it_is_emptied_and_is_forgotten_before_its_volume_goes() {
+    let mut observed = whole(3, &[ORDERS]);
+    insta::assert_snapshot!(story(&brokers(2, ""), &mut observed));
+    let left: Vec<&str> = observed.of(Kind::PersistentVolumeClaim).map(|(name, _)| name).collect();
+    assert_eq!(left, ["data-c-a-0", "data-c-a-1"]);
+    assert_eq!(layout(&mut observed).brokers.values().filter(|node| node.rate.is_some()).count(), 0);
+}
+
+#[test]
+fn a_broker_that_joins_gets_its_share_once() {
+    let mut observed = whole(3, &[ORDERS]);
+    let four = brokers(4, "");
+    insta::assert_snapshot!(story(&four, &mut observed));
+    // What somebody else moves later is left alone, unless the load is to be even at all times.
+    for spot in &mut layout(&mut observed).topics.get_mut("orders").unwrap().partitions {
+        spot.replicas = vec![0, 1];
+    }
+    assert_eq!(steps(&planned(&four, &observed)), [""; 0]);
+    let always = brokers(4, ", rebalance: {mode: Continuous, throttle: 1Mi}");
+    assert_eq!(moves(&planned(&always, &observed)).len(), 1);
+    assert!(moves(&planned(&always, &observed))[0].contains("to 1048576 B/s"));
+}
+
+#[test]
+fn what_is_half_done_is_gone_on_with() {
+    let mut observed = whole(3, &[ORDERS]);
+    let two = brokers(2, "");
+    // Some are on their way, some have arrived, some are still to come.
+    let first = planned(&two, &observed);
+    assert_eq!(moves(&first).len(), 1);
+    {
+        let layout = layout(&mut observed);
+        let held = layout.topics.get_mut("orders").unwrap();
+        held.throttled = true;
+        (held.partitions[1].replicas, held.partitions[1].moving) = (vec![1, 0], true);
+        layout.brokers.values_mut().for_each(|node| node.rate = Some("52428800".to_owned()));
+    }
+    let second = planned(&two, &observed);
+    assert_eq!(moves(&second), ["move orders-2 to [0, 1], orders-4 to [1, 0], orders-5 to [1, 0]"], "no throttle anew");
+    perform(&mut observed, &second);
+    // Whoever gives a replica away has it until it has arrived.
+    let Documents::Whole(summary) = &mut observed.documents else { panic!("whole") };
+    summary.held.insert(2, 1);
+    let third = planned(&two, &observed);
+    assert_eq!(steps(&third), [""; 0], "the throttle stays while something moves");
+    assert!(third.waits && third.operation.is_some_and(|one| one.kind == "ScaleIn"));
+    layout(&mut observed).topics.get_mut("orders").unwrap().partitions[1].moving = false;
+    let Documents::Whole(summary) = &mut observed.documents else { panic!("whole") };
+    summary.held.insert(2, 0);
+    let fourth = planned(&two, &observed);
+    assert_eq!(steps(&fourth), ["throttle neither [\"orders\"] nor brokers [0, 1, 2]", "delete Pod c-a-2: Dismissed"]);
+}
+
+#[test]
+fn nothing_moves_into_a_corner() {
+    let mut observed = whole(3, &[("narrow", &[&[2]]), ("wide", &[&[0, 1, 2], &[1, 2, 0]])]);
+    let plan = planned(&brokers(2, ""), &observed);
+    assert_eq!(steps(&plan), [""; 0]);
+    assert_eq!(plan.refusals[0].reason, Reason::TooFewBrokers);
+    assert!(plan.refusals[0].message.contains("wide (3 replicas)"), "{}", plan.refusals[0].message);
+    // Who may not move anything says who has to.
+    let off = planned(&brokers(2, ", rebalance: {mode: Off}"), &observed);
+    assert_eq!((steps(&off), off.refusals[0].reason), (vec![], Reason::BrokerNotEmpty));
+    // Of two pools one is replaced by the other: nothing moves before the new ones are there to take it.
+    observed.documents = holding(3, &[ORDERS]);
+    let other = cluster(&format!("{{pools: [{}]}}", pool("b", 2)));
+    let plan = planned(&other, &observed);
+    assert_eq!(moves(&plan), [""; 0]);
+    perform(&mut observed, &plan);
+    let told = moves(&planned(&other, &observed));
+    assert!(told[0].contains("orders-0 to [3, 4]") || told[0].contains("orders-0 to [4, 3]"), "{told:?}");
+}
+
+#[test]
+fn a_roll_goes_first_and_whoever_sleeps_moves_nothing() {
+    let mut observed = whole(3, &[ORDERS]);
+    allow(&mut observed, &[0, 1, 2]);
+    for replicas in [2, 4] {
+        let changed = brokers(replicas, ", config: {num.partitions: 6}");
+        assert_eq!(moves(&planned(&changed, &observed)), [""; 0], "{replicas}");
+        let mut asleep = brokers(replicas, "");
+        asleep.metadata.annotations = Some([(names::HIBERNATE.to_owned(), "true".to_owned())].into());
+        assert_eq!(moves(&planned(&asleep, &observed)), [""; 0], "{replicas}");
+    }
+}
+
+#[test]
+fn whoever_is_forgotten_is_not_called_back() {
+    let mut observed = whole(3, &[ORDERS]);
+    let two = brokers(2, "");
+    while observed.documents.summary().unwrap().registered.contains(&2) {
+        let plan = planned(&two, &observed);
+        perform(&mut observed, &plan);
+    }
+    assert!(observed.get(Kind::PersistentVolumeClaim, "data-c-a-2").is_some(), "half done");
+    let three = brokers(3, "");
+    assert!(wanted(&three, &observed).unwrap().brokers.contains_key(&3), "an id is never used again");
+    let plan = planned(&three, &observed);
+    assert!(steps(&plan).contains(&"delete PersistentVolumeClaim data-c-a-2: Dismissed".to_owned()), "{}", told(&plan));
+}
+
+#[test]
+fn a_broker_without_pod_and_volume_is_forgotten_once_it_holds_nothing() {
+    let mut observed = whole(3, &[ORDERS]);
+    observed.objects.retain(|(_, name), _| !name.ends_with("c-a-2"));
+    layout(&mut observed).brokers.get_mut(&2).unwrap().live = false;
+    let two = brokers(2, "");
+    let plan = planned(&two, &observed);
+    assert_eq!(plan.refusals[0].reason, Reason::BrokerRegistered);
+    observed.documents = holding(3, &[("orders", &[&[0, 1]])]);
+    let alive = planned(&two, &observed);
+    assert!(!steps(&alive).iter().any(|step| step.starts_with("unregister")), "the cluster still hears it");
+    layout(&mut observed).brokers.get_mut(&2).unwrap().live = false;
+    let plan = planned(&two, &observed);
+    assert!(steps(&plan).contains(&"unregister broker 2".to_owned()), "{}", told(&plan));
+    // Nobody is asked while nobody serves.
+    for pod in ["c-a-0", "c-a-1"] {
+        edit(&mut observed, Kind::Pod, pod, json!({"status": {"conditions": []}}));
+    }
+    let plan = planned(&two, &observed);
+    assert!(plan.waits && !steps(&plan).iter().any(|step| step.starts_with("unregister")));
+}

@@ -4,6 +4,7 @@ Owns the cases; the cluster that they are played on, and what was done to it bef
 machine and reaches nothing but the API server.
 """
 
+import collections
 import contextlib
 import io
 import json
@@ -121,10 +122,10 @@ class Cases:
         """Through `connect`, on this machine: a producer keeps its ledger while one broker is restarted, then all of them; kcat
         reads."""
         folder = pathlib.Path(self.folder.name)
-        program, said = folder / "outside", folder / "outside-said"
+        program, said, followed = (folder / name for name in ("outside", "outside-said", "outside-logs"))
         subprocess.run(["cc", "-O2", "-Wall", "-o", program, ROOT / "e2e/tests/ledger.c", "-lrdkafka"], check=True)
         self.plugin("exec", CLUSTER, "--", "topic", "create", "outside", "--partitions", 6, "--replicas", 3)
-        with self.connected(CLUSTER, "--port", "0") as bootstrap, open(said, "wb") as out:
+        with self.connected(CLUSTER, "--port", "0") as bootstrap, open(said, "wb") as out, open(followed, "wb") as heard:
             listed = self.kcat(bootstrap, "-L", "-J")
             names = [broker["name"] for broker in json.loads(listed)["brokers"]]
             expect(len(names) == 3 and all(name.startswith("127.0.0.1:") for name in names), f"clients are told {names}")
@@ -132,6 +133,7 @@ class Cases:
             read = self.kcat(bootstrap, "-C", "-t", "by-kcat", "-e", "-q").split()
             expect(sorted(map(int, read)) == list(range(1000)), f"kcat has written 1000 records and read {len(read)}")
             with subprocess.Popen([program, "produce", bootstrap, "outside", str(PER_SECOND)], stdout=out, stderr=subprocess.DEVNULL) as producer:
+                logs = subprocess.Popen([PROGRAM, "logs", CLUSTER, "-f", "--tail", "0"], env=self.for_plugin(), stdout=heard)
                 try:
                     self.plugin("restart", CLUSTER, "--broker", 1, "--wait")
                     before = self.uids()
@@ -140,8 +142,12 @@ class Cases:
                     expect("Roll" in told, f"no progress was told: {told}")
                     acks = said.read_bytes().count(b"acked ")
                     until("the producer goes on", lambda: said.read_bytes().count(b"acked ") > acks + PER_SECOND)
+                    begun = {pod: 2 if pod.endswith("-1") else 1 for pod in before}
+                    until("each start is in the logs once", lambda: self.starts(followed) == begun)
                 finally:
+                    logs.terminate()
                     producer.terminate()
+                    logs.wait(PATIENCE)
                     producer.wait(PATIENCE)
             account = ledger.Ledger(said.read_text().splitlines())
             group = ["-G", "outside-readers", "-X", "auto.offset.reset=earliest", "-c", len(account.acked), "-q", "-f", "%p %o %s\n", "outside"]
@@ -151,6 +157,11 @@ class Cases:
         self.note(f"{len(account.acked)} records were acknowledged outside, over the restart of one broker and of all three; a group of "
                   "kcat has read them, none lost, none twice")
         self.whole()
+
+    def starts(self, followed):
+        """How often the logs say that a broker has begun to listen, by its Pod."""
+        lines = (line.split(" | ", 1) for line in followed.read_text().splitlines())
+        return dict(collections.Counter(pod for pod, said in lines if '"message":"listening"' in said))
 
     def kcat(self, bootstrap, *words, **more):
         done = subprocess.run(["kcat", "-b", bootstrap, *map(str, words)], capture_output=True, text=True, timeout=2 * PATIENCE, **more)

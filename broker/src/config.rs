@@ -120,6 +120,11 @@ impl Config {
         self.grpc_advertised.as_ref().map(|(host, port)| (host.as_str(), *port))
     }
 
+    /// `ottla.grpc.tls.directory`: where the certificate for other brokers lies, if there is one.
+    pub fn grpc_tls_directory(&self) -> Option<&Path> {
+        self.values.text(&broker::OTTLA_GRPC_TLS_DIRECTORY).filter(|text| !text.is_empty()).map(Path::new)
+    }
+
     /// `replica.lag.time.max.ms` and what else replicas are judged by.
     pub fn replica_settings(&self) -> Settings {
         let ms = self.values.long(&broker::REPLICA_LAG_TIME_MAX_MS).and_then(|ms| u64::try_from(ms).ok());

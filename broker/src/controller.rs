@@ -33,6 +33,7 @@ use ottla_core::metadata::{Endpoint, Image};
 use ottla_core::replica::View;
 use ottla_core::types::{BrokerId, ClusterId, DirectoryId, Incarnation, Lsn};
 use ottla_log::store::Observer;
+use ottla_rpc::trust::Credentials;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -157,6 +158,8 @@ pub struct Setup {
     pub metadata: Arc<MetadataCell>,
     /// Where other brokers connect, and what they are told; without it, there are none.
     pub grpc: Option<(TcpListener, Endpoint)>,
+    /// What is shown to other brokers.
+    pub credentials: Credentials,
     /// Time.
     pub clock: Clock,
 }
@@ -169,6 +172,8 @@ pub struct Place {
     pub shared: Option<Arc<dyn Coordination>>,
     /// Where other brokers connect, and what they are told.
     pub grpc: Option<(TcpListener, Endpoint)>,
+    /// What is shown to other brokers.
+    pub credentials: Credentials,
 }
 
 /// Starts the controller of a broker that keeps its cluster's metadata in its own data directory, or where `place` says.
@@ -212,6 +217,7 @@ pub async fn start(
         partitions: Arc::clone(partitions),
         metadata: Arc::clone(metadata),
         grpc: place.grpc,
+        credentials: place.credentials,
         clock: Clock,
     };
     let data = Arc::clone(data);
@@ -401,9 +407,10 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> Sta
     };
     let me = transport::Me { cluster: setup.cluster, id: setup.me, partitions: Arc::clone(&setup.partitions) };
     let link = setup.grpc.map(|(socket, _)| {
-        let operations = Operations { me: setup.me, metadata: setup.metadata, stage: staged.clone() };
+        let credentials = setup.credentials;
+        let operations = Operations::new(setup.me, setup.metadata, staged.clone(), credentials.clone());
         let services = (Shared(Arc::new(service)), operations);
-        tasks.spawn(transport::serve(socket, me, services, shutdown.clone()));
+        tasks.spawn(transport::serve(socket, credentials.clone(), me, services, shutdown.clone()));
         let (asks, asked) = mpsc::channel(QUEUE);
         let (intake, taken) = mpsc::unbounded_channel();
         let gap = Arc::new(Gap::default());
@@ -420,6 +427,8 @@ fn spawn(setup: Setup, shutdown: &CancellationToken, tasks: &TaskTracker) -> Sta
             gap: Arc::clone(&gap),
             asks: asked,
             clock: setup.clock,
+            credentials,
+            complained: None,
             other: others,
         };
         let (ledger, shell, clock) = (Arc::clone(&ledger), shell.clone(), setup.clock);

@@ -5,6 +5,7 @@
 
 pub mod applier;
 pub mod args;
+pub mod certificates;
 pub mod clock;
 pub mod cold;
 pub mod config;

@@ -14,6 +14,7 @@ use ottla_core::limits;
 use ottla_core::metadata::Endpoint;
 use ottla_core::types::{BrokerId, Offset};
 use ottla_log::store::LogDir;
+use ottla_rpc::trust::Credentials;
 use ottla_wire::ErrorCode;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -30,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::partitions::{self, Partitions, Replica};
 use crate::server::admission::Budget;
 use crate::server::listener::{self, BindError, Bound, Connections};
-use crate::{controller, data, groups, http, logging, repair, transport};
+use crate::{certificates, controller, data, groups, http, logging, repair, transport};
 
 /// How long connections get to finish what they are at when the broker stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -69,6 +70,8 @@ pub struct Node {
     pub cold_reads: ColdReads,
     /// Fetch sessions.
     pub fetch_sessions: Sessions,
+    /// What is shown to other brokers.
+    pub credentials: Credentials,
     /// Cancelled when the broker is to stop.
     pub shutdown: CancellationToken,
     ready: AtomicBool,
@@ -115,6 +118,9 @@ pub struct Running {
 /// Why a broker did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The certificate for other brokers cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] certificates::CertificatesError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Data(#[from] data::DataError),
@@ -158,16 +164,18 @@ impl Running {
         let metadata = Arc::new(MetadataCell::new(data.identity().cluster, config.id(), config.values().clone()));
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let credentials = certificates::start(&config, data.identity().cluster, &shutdown, &tasks).await?;
         partitions.hub().ready(&data.log, tokio::runtime::Handle::current());
         tasks.spawn(partitions::ring(Arc::clone(&partitions), shutdown.clone()));
         let me =
             transport::Me { cluster: data.identity().cluster, id: config.id(), partitions: Arc::clone(&partitions) };
         if grpc.is_some() {
-            tasks.spawn(transport::dial(me, Arc::clone(&metadata), shutdown.clone()));
+            let dial = transport::dial(me, credentials.clone(), Arc::clone(&metadata), shutdown.clone());
+            tasks.spawn(dial);
             tasks.spawn(partitions::follow_rates(Arc::clone(&partitions), Arc::clone(&metadata), shutdown.clone()));
             tasks.spawn(transport::solicit(Arc::clone(&partitions), shutdown.clone()));
         }
-        let place = Place { remote, shared, grpc };
+        let place = Place { remote, shared, grpc, credentials: credentials.clone() };
         let known = (&partitions, &metadata);
         let started = controller::start(&config, place, endpoints(&bound), &data, known, &shutdown, &tasks).await;
         let controller = started.inspect_err(|_| shutdown.cancel())?;
@@ -188,6 +196,7 @@ impl Running {
             request_budget: Budget::new(limits::PRODUCE_BYTES),
             fetch_budget: Budget::new(limits::FETCH_BYTES),
             cold_reads: ColdReads::new(),
+            credentials,
             shutdown,
             ready: AtomicBool::new(false),
         });

@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use ottla_core::limits;
 use ottla_core::replica::{Answer, Event, Message, Verdict};
 use ottla_core::types::{BrokerId, ClusterId, TopicPartition};
+use ottla_rpc::trust::{self, Callers, Credentials, Guarded};
 use ottla_rpc::{controller, operations, replication};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -71,17 +72,18 @@ fn producers(partitions: &Partitions, id: TopicPartition, message: &Message) -> 
 /// Serves other brokers, and whoever runs the cluster, until the broker stops.
 pub async fn serve(
     socket: TcpListener,
+    credentials: Credentials,
     me: Me,
     (controller, operations): (Shared, Operations),
     shutdown: CancellationToken,
 ) {
-    let incoming = tonic::transport::server::TcpIncoming::from(socket).with_nodelay(Some(true));
     let accept = accept::Accept::new(me, shutdown.clone());
+    let replication = replication::Replication::new(Arc::new(accept));
     let served = replication::server()
-        .add_service(controller::service(Arc::new(controller)))
-        .add_service(replication::Replication::new(Arc::new(accept)))
-        .add_service(operations::Server::new(operations))
-        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned());
+        .add_service(Guarded::new(controller::service(Arc::new(controller)), Callers::Brokers))
+        .add_service(Guarded::new(replication, Callers::Brokers))
+        .add_service(Guarded::new(operations::Server::new(operations), Callers::Operator))
+        .serve_with_incoming_shutdown(trust::accept(socket, credentials), shutdown.cancelled_owned());
     if let Err(error) = served.await {
         tracing::error!(%error, "other brokers are not served any more");
     }

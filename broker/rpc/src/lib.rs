@@ -1,8 +1,8 @@
 //! Protobuf schemas of what brokers store and exchange, their generated types, and the way to and from `ottla-core`.
 //!
 //! Owns the encoding of metadata documents (protobuf in an envelope with a version, zstd-compressed) the two services
-//! between brokers, [`controller`] and [`replication`], the one for whoever runs a cluster, [`operations`], and the
-//! [`transport`] that all run on. Bytes from a store or a
+//! between brokers, [`controller`] and [`replication`], the one for whoever runs a cluster, [`operations`], the
+//! [`transport`] that all run on, and [`trust`]: who may be at its other end. Bytes from a store or a
 //! peer are never trusted: whatever they hold, decoding gives a value or a sentence. Nothing here decides anything, and
 //! nothing here retries.
 
@@ -12,6 +12,7 @@ mod envelope;
 pub mod operations;
 pub mod replication;
 pub mod transport;
+pub mod trust;
 
 /// The generated types of `proto/`.
 #[expect(unreachable_pub, reason = "generated code does not know who may see it")]

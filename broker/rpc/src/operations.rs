@@ -6,10 +6,12 @@ use ottla_core::metadata::Image;
 use ottla_core::metadata::health::{Health, Without};
 use ottla_core::types::BrokerId;
 
+use crate::trust::{Material, Mode};
+
 pub use crate::served::ottla::operations::v1::operations_client::OperationsClient as Client;
 pub use crate::served::ottla::operations::v1::operations_server::{Operations, OperationsServer as Server};
 pub use crate::served::ottla::operations::v1::{
-    Broker, DescribeRequest, Description, MayStopAnswer, MayStopRequest, Partition, Partitions,
+    Broker, Certificates, DescribeRequest, Description, MayStopAnswer, MayStopRequest, Partition, Partitions,
 };
 
 /// The cluster as `me`, of that version, sees it.
@@ -40,6 +42,17 @@ pub fn describe(image: &Image, health: &Health, me: BrokerId, version: &str, dec
             offline: health.offline,
         }),
         brokers: image.brokers().values().map(broker).collect(),
+        certificates: None,
+    }
+}
+
+/// What a broker shows and believes.
+pub fn certificates(material: &Material) -> Certificates {
+    Certificates {
+        leaf: material.leaf.to_bytes().to_vec(),
+        leaf_expires: material.leaf_expires,
+        authorities: material.cas.iter().map(|ca| ca.to_bytes().to_vec()).collect(),
+        plaintext: material.mode == Mode::Preferred,
     }
 }
 

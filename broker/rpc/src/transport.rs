@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 use ottla_core::limits::REPLICATION_BYTES;
+use tokio::net::TcpStream;
 use tonic::transport::{Endpoint, Server, Uri};
 
 /// The largest HTTP/2 frame. The default of 16 KiB halves the throughput.
@@ -47,11 +48,20 @@ pub enum Knock {
 
 /// Knocks at another broker's address, and goes away again.
 pub async fn knock(host: &str, port: u16, patience: Duration) -> Knock {
-    match tokio::time::timeout(patience, tokio::net::TcpStream::connect((host, port))).await {
+    match tokio::time::timeout(patience, TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => Knock::There,
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Knock::Refused,
         Ok(Err(_)) | Err(_) => Knock::Unknown,
     }
+}
+
+/// A connection that waits for no more to say before it says something.
+pub(crate) async fn dial((host, port): (&str, u16)) -> std::io::Result<TcpStream> {
+    let late = || std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time");
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await;
+    let stream = connected.map_err(|_| late())??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// For dialling another broker.
@@ -68,7 +78,7 @@ pub fn endpoint(uri: Uri) -> Endpoint {
 }
 
 /// For listening. What is served on sockets that the caller has bound needs `TCP_NODELAY` from the caller
-/// (`TcpIncoming::with_nodelay`): tonic sets it only where it binds itself.
+/// ([`crate::trust::accept`] sets it): tonic does so only where it binds itself.
 pub fn server() -> Server {
     Server::builder()
         .tcp_nodelay(true)

@@ -17,6 +17,7 @@ use ottla_core::replica::View;
 use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation, Lsn};
 use ottla_rpc::controller::{self as wire, Down, Silent, Up};
 use ottla_rpc::transport::{Knock, knock};
+use ottla_rpc::trust::{self, Credentials, Name};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -66,6 +67,9 @@ pub(super) struct Link {
     pub(super) gap: Arc<Gap>,
     pub(super) asks: mpsc::Receiver<Ask>,
     pub(super) clock: Clock,
+    pub(super) credentials: Credentials,
+    /// Why the controller was last not reached: said once.
+    pub(super) complained: Option<String>,
     /// Who else was last seen to hold the Lease.
     pub(super) other: watch::Receiver<Option<String>>,
 }
@@ -164,7 +168,7 @@ impl Link {
         let streams = match self.find().await {
             Some((broker, address, holder)) => {
                 following.found(broker, holder);
-                self.connect(&address, following).await
+                self.connect(broker, &address, following).await
             }
             None => None,
         };
@@ -188,20 +192,28 @@ impl Link {
         (id != self.ground.me).then(|| (id, address.to_owned(), holder.clone()))
     }
 
-    async fn connect(&self, address: &str, following: &mut Following) -> Option<(mpsc::Sender<Up>, DownStream)> {
+    async fn connect(
+        &mut self,
+        broker: BrokerId,
+        address: &str,
+        following: &mut Following,
+    ) -> Option<(mpsc::Sender<Up>, DownStream)> {
         let (host, port) = address.rsplit_once(':')?;
-        let knocked = knock(host, port.parse().ok()?, CONNECT_MAX).await;
+        let port = port.parse().ok()?;
+        let knocked = knock(host, port, CONNECT_MAX).await;
         if knocked == Knock::Refused {
             following.refused(self.clock.monotonic());
             return None;
         }
         following.not_refused();
-        let endpoint = ottla_rpc::transport::endpoint(format!("http://{address}").parse().ok()?);
         let (ups, stream) = mpsc::channel(UPS);
+        let credentials = self.credentials.clone();
         let opened = async {
-            let channel = endpoint.connect().await.ok()?;
+            let name = Name::Broker(broker);
+            let channel = trust::connect(&credentials, name, (host, port), |endpoint| endpoint).await;
+            let channel = channel.map_err(|error| error.is_about_trust().then(|| error.to_string()))?;
             let ups = tokio_stream::wrappers::ReceiverStream::new(stream);
-            wire::Client::connect(channel).follow(ups).await.ok()
+            wire::Client::connect(channel).follow(ups).await.map_err(|status| refusal(&status))
         };
         let presentation = self.presentation().await;
         if let Some(root) = presentation.vector.get(&DocumentId::Root) {
@@ -209,8 +221,21 @@ impl Link {
         }
         let hello = Up::Hello { version: wire::VERSION, presentation, run: self.own_run() };
         ups.try_send(hello).ok()?;
-        let downs = timeout(CONNECT_MAX, opened).await.ok()??;
-        Some((ups, downs))
+        match timeout(CONNECT_MAX, opened).await.ok()? {
+            Ok(downs) => Some((ups, downs)),
+            Err(reason) => {
+                self.complain(reason);
+                None
+            }
+        }
+    }
+
+    /// That the two do not believe each other is said once, however long it goes on.
+    fn complain(&mut self, reason: Option<String>) {
+        if let Some(reason) = reason.filter(|reason| self.complained.as_ref() != Some(reason)) {
+            tracing::warn!(reason, "the controller is not followed");
+            self.complained = Some(reason);
+        }
     }
 
     async fn presentation(&self) -> Presentation {
@@ -290,7 +315,11 @@ impl Link {
                     talk.waiting.insert(questions, ask.reply);
                 }
                 down = downs.next() => {
-                    let Some(Ok(down)) = down else { return };
+                    let down = match down {
+                        Some(Ok(down)) => down,
+                        Some(Err(wire::StreamError::Broken(status))) => return self.complain(refusal(&status)),
+                        Some(Err(wire::StreamError::Unreadable(_))) | None => return,
+                    };
                     answered_at = self.clock.monotonic();
                     if self.on_down(down, answered_at, &mut talk, following).await.is_break() {
                         return;
@@ -378,12 +407,13 @@ impl Link {
             (ledger.registered().0, ledger.endpoints(GRPC))
         });
         let Ok((epoch, endpoints)) = known.await else { return };
-        for (_, (host, port)) in endpoints.into_iter().filter(|(id, _)| *id != self.ground.me) {
+        for (id, (host, port)) in endpoints.into_iter().filter(|(id, _)| *id != self.ground.me) {
+            let credentials = self.credentials.clone();
             let silent = Silent { broker: self.ground.me, epoch, ages: ages.clone(), heard_again };
             tokio::spawn(async move {
                 let say = async {
-                    let uri = format!("http://{host}:{port}").parse().ok()?;
-                    let channel = ottla_rpc::transport::endpoint(uri).connect().await.ok()?;
+                    let to = (host.as_str(), port);
+                    let channel = trust::connect(&credentials, Name::Broker(id), to, |endpoint| endpoint).await.ok()?;
                     wire::Client::connect(channel).silent(silent).await.ok()
                 };
                 // Whoever cannot be reached is told again soon.
@@ -391,6 +421,11 @@ impl Link {
             });
         }
     }
+}
+
+/// What the other side says of who this one is.
+fn refusal(status: &tonic::Status) -> Option<String> {
+    (status.code() == tonic::Code::PermissionDenied).then(|| status.message().to_owned())
 }
 
 type DownStream = futures::stream::BoxStream<'static, Result<Down, wire::StreamError>>;

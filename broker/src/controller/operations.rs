@@ -11,6 +11,7 @@ use ottla_core::metadata::Topic;
 use ottla_core::metadata::health::{Health, Without};
 use ottla_core::types::BrokerId;
 use ottla_rpc::operations::{self, DescribeRequest, Description, MayStopAnswer, MayStopRequest};
+use ottla_rpc::trust::Credentials;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
@@ -22,12 +23,22 @@ const BROKERS_MAX: usize = 1000;
 
 /// Who answers.
 pub struct Operations {
-    pub(super) me: BrokerId,
-    pub(super) metadata: Arc<MetadataCell>,
-    pub(super) stage: watch::Receiver<Stage>,
+    me: BrokerId,
+    metadata: Arc<MetadataCell>,
+    stage: watch::Receiver<Stage>,
+    credentials: Credentials,
 }
 
 impl Operations {
+    pub(super) fn new(
+        me: BrokerId,
+        metadata: Arc<MetadataCell>,
+        stage: watch::Receiver<Stage>,
+        credentials: Credentials,
+    ) -> Self {
+        Self { me, metadata, stage, credentials }
+    }
+
     fn decides(&self) -> bool {
         self.stage.borrow().is_leading()
     }
@@ -45,7 +56,9 @@ impl operations::Operations for Operations {
         let image = self.metadata.image();
         let health = Health::of(&image, self.minimum());
         let version = env!("CARGO_PKG_VERSION");
-        Ok(Response::new(operations::describe(&image, &health, self.me, version, self.decides())))
+        let mut description = operations::describe(&image, &health, self.me, version, self.decides());
+        description.certificates = self.credentials.newest().map(|material| operations::certificates(&material));
+        Ok(Response::new(description))
     }
 
     async fn may_stop(&self, request: Request<MayStopRequest>) -> Result<Response<MayStopAnswer>, Status> {

@@ -13,9 +13,11 @@ use ottla_core::controller::{Answer, DocumentId, Event, Request, WriteId, most_h
 use ottla_core::types::{BrokerId, ControllerEpoch, Incarnation};
 use ottla_rpc::controller::{self as wire, Down, DownStream, Silent, Up, UpStream};
 use ottla_rpc::transport::{Knock, knock};
+use ottla_rpc::trust::Caller;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
+use tonic::Status;
 
 use super::ledger::Ledger;
 use super::link::GRPC;
@@ -107,11 +109,18 @@ pub(super) struct Service {
 }
 
 impl wire::Service for Shared {
-    fn follow(&self, ups: UpStream) -> DownStream {
+    fn follow(&self, caller: Caller, ups: UpStream) -> DownStream {
         let (downs, stream) = mpsc::channel(DOWNS);
+        let (refuse, refused) = oneshot::channel();
         let service = Arc::clone(&self.0);
-        tokio::spawn(async move { service.serve(ups, downs).await });
-        tokio_stream::wrappers::ReceiverStream::new(stream).map(Ok).boxed()
+        tokio::spawn(async move {
+            if let Err(Impostor(sentence)) = service.serve(caller, ups, downs).await {
+                tracing::warn!(sentence, "a stream is refused");
+                let _gone = refuse.send(Status::permission_denied(sentence));
+            }
+        });
+        let last = futures::stream::once(refused).filter_map(async |refused| refused.ok().map(Err));
+        tokio_stream::wrappers::ReceiverStream::new(stream).map(Ok).chain(last).boxed()
     }
 
     fn silent(&self, silent: Silent) {
@@ -131,6 +140,7 @@ pub struct Shared(pub(super) Arc<Service>);
 /// One broker's stream.
 struct Line {
     broker: BrokerId,
+    caller: Caller,
     number: u64,
     downs: mpsc::Sender<Down>,
     /// When which beat left that was not echoed yet.
@@ -148,9 +158,16 @@ type Waiting = std::pin::Pin<Box<dyn Future<Output = (u64, Option<Answer>)> + Se
 /// The stream is over.
 struct Over;
 
+/// Somebody says that it is a broker, and its certificate says otherwise; a sentence.
+#[derive(Debug)]
+struct Impostor(String);
+
 impl Service {
-    async fn serve(&self, mut ups: UpStream, downs: mpsc::Sender<Down>) {
-        let Ok(Some(Ok(Up::Hello { presentation, run, .. }))) = timeout(HELLO_MAX, ups.next()).await else { return };
+    async fn serve(&self, caller: Caller, mut ups: UpStream, downs: mpsc::Sender<Down>) -> Result<(), Impostor> {
+        let Ok(Some(Ok(Up::Hello { presentation, run, .. }))) = timeout(HELLO_MAX, ups.next()).await else {
+            return Ok(());
+        };
+        caller.check_broker(presentation.broker).map_err(Impostor)?;
         let round = match &*self.stage.borrow() {
             Stage::Waiting | Stage::Halted(_) => None,
             Stage::Claiming(round) => Some(Some(*round)),
@@ -158,19 +175,21 @@ impl Service {
         };
         let Some(round) = round else {
             let _gone = downs.send(Down::NotController { leader: None }).await;
-            return;
+            return Ok(());
         };
         let broker = presentation.broker;
         tracing::debug!(%broker, "a broker follows");
         self.tell(Event::Presented(presentation)).await;
         let (sent, answers) = (BTreeMap::new(), FuturesUnordered::new());
         let number = self.heard.opened(broker, run);
-        let mut line = Line { broker, number, downs, beats: BTreeMap::new(), sent, epoch: None, round, answers };
+        let beats = BTreeMap::new();
+        let mut line = Line { broker, caller, number, downs, beats, sent, epoch: None, round, answers };
         let _over = self.talk(&mut line, &mut ups).await;
         if let Some((broker, run)) = self.heard.closed(number) {
             self.tell(Event::StreamClosed { broker, incarnation: run, refused: false }).await;
             self.look_for(broker, run).await;
         }
+        Ok(())
     }
 
     async fn talk(&self, line: &mut Line, ups: &mut UpStream) -> Result<(), Over> {
@@ -239,6 +258,10 @@ impl Service {
                 Ok(())
             }
             Up::Ask { id, request } => {
+                if let Some(Err(sentence)) = request.speaks_for().map(|claimed| line.caller.check_broker(claimed)) {
+                    tracing::warn!(sentence, "a request is refused");
+                    return Err(Over);
+                }
                 if let Request::Admit { incarnation, .. } = &request {
                     self.heard.runs(line.number, *incarnation);
                 }

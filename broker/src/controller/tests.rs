@@ -11,6 +11,7 @@ use ottla_core::table::MemoryTable;
 use ottla_core::types::TopicId;
 use ottla_log::disk::Disk;
 use ottla_log::disk::sim::SimDisk;
+use ottla_rpc::trust::Credentials;
 use ottla_wire::ErrorCode;
 
 use super::*;
@@ -70,6 +71,7 @@ impl Ground {
             partitions: Arc::new(Partitions::new(ME, Settings::default())),
             metadata: Arc::new(MetadataCell::new(CLUSTER, ME, BrokerConfig::default())),
             grpc: None,
+            credentials: Credentials::plaintext(),
             clock: Clock,
         };
         let recorded = Arc::clone(&self.recorded);

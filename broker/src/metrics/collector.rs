@@ -41,6 +41,7 @@ impl Collector for NodeCollector {
         let waits = ConstCounter::new(node.cold_reads.waits());
         let help = "Requests that waited for others to finish reading from disk";
         EncodeMetric::encode(&waits, out.encode_descriptor("cold_read_waits", help, None, waits.metric_type())?)?;
+        certificate(&mut out, &node)?;
         directory(&mut out, &node)?;
         let by_partition = shows_partitions(&node);
         if by_partition {
@@ -84,6 +85,14 @@ fn budgets(out: &mut DescriptorEncoder<'_>, budgets: &[(&str, &Budget)]) -> Resu
         }
     }
     Ok(())
+}
+
+fn certificate(out: &mut DescriptorEncoder<'_>, node: &Node) -> Result<(), std::fmt::Error> {
+    let Some(material) = node.credentials.newest() else { return Ok(()) };
+    let gauge = ConstGauge::new(material.leaf_expires);
+    let help = "When the certificate that is shown to other brokers expires, in seconds since the Unix epoch";
+    let unit = Some(&Unit::Seconds);
+    EncodeMetric::encode(&gauge, out.encode_descriptor("certificate_expiry", help, unit, gauge.metric_type())?)
 }
 
 fn directory(out: &mut DescriptorEncoder<'_>, node: &Node) -> Result<(), std::fmt::Error> {

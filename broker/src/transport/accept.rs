@@ -97,6 +97,11 @@ impl Exchange {
             self.say(&Item::Refused { reason }).await;
             return None;
         }
+        if let Err(reason) = incoming.caller().check_broker(from) {
+            tracing::warn!(reason, remote = ?incoming.caller().remote, "a leader is refused");
+            self.say(&Item::Refused { reason }).await;
+            return None;
+        }
         let incarnation = self.me.partitions.hub().run();
         let welcome =
             Item::Welcome { version: replication::VERSION, from: self.me.id, incarnation, credit_bytes: CREDIT_BYTES };

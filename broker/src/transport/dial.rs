@@ -15,11 +15,13 @@ use ottla_core::replica::{Event, Lane, Message, Push};
 use ottla_core::types::{BrokerId, TopicPartition};
 use ottla_rpc::replication::{self, Decoder, Incoming, Item, put};
 use ottla_rpc::transport::{Knock, knock};
+use ottla_rpc::trust::{self, Credentials, DialError, Name};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
 
 use super::credit::Credit;
 use super::{FRAME_BYTES_MAX, Me, encoded};
@@ -44,7 +46,7 @@ struct Dialled {
 }
 
 /// Dials whoever is registered, until the broker stops.
-pub async fn run(me: Me, metadata: Arc<MetadataCell>, shutdown: CancellationToken) {
+pub async fn run(me: Me, credentials: Credentials, metadata: Arc<MetadataCell>, shutdown: CancellationToken) {
     let mut changes = metadata.changes();
     let mut dialled: BTreeMap<BrokerId, Dialled> = BTreeMap::new();
     loop {
@@ -68,7 +70,7 @@ pub async fn run(me: Me, metadata: Arc<MetadataCell>, shutdown: CancellationToke
             dialled.entry(id).or_insert_with(|| {
                 let stop = shutdown.child_token();
                 for lane in [Lane::Live, Lane::CatchUp] {
-                    let line = Line::new(me.clone(), id, address.clone(), lane);
+                    let line = Line::new(me.clone(), credentials.clone(), (id, address.clone()), lane);
                     let stop = stop.clone();
                     tokio::spawn(async move {
                         tokio::select! {
@@ -93,6 +95,9 @@ struct Line {
     to: BrokerId,
     address: (String, u16),
     lane: Lane,
+    credentials: Credentials,
+    /// Why it was last not reached: said once.
+    complained: Mutex<Option<String>>,
     peer: Arc<Peer>,
     /// Partitions that a throttle holds back for a while.
     parked: Arc<Mutex<BTreeSet<TopicPartition>>>,
@@ -107,9 +112,19 @@ enum Unreached {
 }
 
 impl Line {
-    fn new(me: Me, to: BrokerId, address: (String, u16), lane: Lane) -> Self {
+    fn new(me: Me, credentials: Credentials, (to, address): (BrokerId, (String, u16)), lane: Lane) -> Self {
         let peer = me.partitions.hub().peers.get(to);
-        Self { me, to, address, lane, peer, parked: Arc::default() }
+        let complained = Mutex::default();
+        Self { me, to, address, lane, credentials, complained, peer, parked: Arc::default() }
+    }
+
+    /// What goes on for long is said once.
+    fn complain(&self, reason: String) {
+        let mut complained = self.complained.lock();
+        if complained.as_ref() != Some(&reason) {
+            tracing::warn!(reason, broker = %self.to, "a broker does not take what this one pushes");
+            *complained = Some(reason);
+        }
     }
 
     async fn run(&self) {
@@ -147,17 +162,26 @@ impl Line {
             Knock::Refused => return Err(Unreached::Refused),
             Knock::Unknown => return Err(Unreached::Else),
         }
-        let uri = format!("http://{host}:{port}").parse().map_err(|_| Unreached::Else)?;
         let (pieces, body) = mpsc::channel(PIECES);
         let mut hello = BytesMut::new();
         put(&self.hello(), 0, &mut hello);
         pieces.try_send(hello.freeze()).map_err(|_| Unreached::Else)?;
         let dialled = async {
-            let channel = replication::endpoint(uri).connect().await.ok()?;
-            replication::dial(channel, ReceiverStream::new(body)).await.ok()
+            let name = Name::Broker(self.to);
+            let channel = trust::connect(&self.credentials, name, (host, port), |endpoint| endpoint).await;
+            let complain = |error: DialError| error.is_about_trust().then(|| self.complain(error.to_string()));
+            let channel = channel.map_err(complain).ok()?;
+            let dialled = replication::dial(channel, ReceiverStream::new(body)).await;
+            dialled.map_err(|status| self.on_status(&status)).ok()
         };
         let incoming = timeout(CONNECT_MAX, dialled).await.ok().flatten().ok_or(Unreached::Else)?;
         Ok((pieces, incoming))
+    }
+
+    fn on_status(&self, status: &Status) {
+        if status.code() == Code::PermissionDenied {
+            self.complain(status.message().to_owned());
+        }
     }
 
     fn hello(&self) -> Item {
@@ -220,7 +244,7 @@ impl Line {
                 }
             }
             Item::Refused { reason } => {
-                tracing::warn!(reason, broker = %self.to, "a broker does not take what this one pushes");
+                self.complain(reason);
                 return false;
             }
             Item::Hello { .. } => return false,

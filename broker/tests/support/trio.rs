@@ -18,7 +18,8 @@ use ottla_wire::record::{BatchBuilder, Compression};
 
 use crate::peer::{self, DEADLINE, Peer, address, configured};
 
-const KEYS: &[(&str, &str)] = &[
+/// What all of them are configured with.
+pub(crate) const KEYS: &[(&str, &str)] = &[
     ("cluster.id", "MkU3OEVBNTcwNTJENDM2Qg"),
     ("ottla.grpc.listener", "127.0.0.1:0"),
     ("min.insync.replicas", "2"),
@@ -32,7 +33,8 @@ pub(crate) struct Trio {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) brokers: [Option<Running>; 3],
     coordination: Arc<dyn Coordination>,
-    extra: Vec<(&'static str, String)>,
+    /// What whoever starts is also configured with.
+    pub(crate) extra: Vec<(&'static str, String)>,
 }
 
 impl Trio {

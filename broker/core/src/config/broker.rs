@@ -59,6 +59,8 @@ broker_keys! {
         "Where other brokers of the cluster connect, as host:port. Not set: :9090 with ottla.kubernetes.cluster, else nowhere.";
     OTTLA_GRPC_ADVERTISED "ottla.grpc.advertised" Kind::Text, None, Now, ReadOnly,
         "Where other brokers are told to connect, as host:port. Not set: the host of the first advertised listener.";
+    OTTLA_GRPC_TLS_DIRECTORY "ottla.grpc.tls.directory" Kind::Text, None, Now, ReadOnly,
+        "A folder with tls.crt, tls.key and ca.crt, read again when they change: brokers show certificates to each other and to the operator, and take nobody who shows none. Not set: plaintext.";
     OTTLA_KUBERNETES_CLUSTER "ottla.kubernetes.cluster" Kind::Text, None, Now, ReadOnly,
         "Keep the cluster's metadata in Kubernetes, under this name, instead of in the data directory.";
     OTTLA_KUBERNETES_NAMESPACE "ottla.kubernetes.namespace" Kind::Text, None, Now, ReadOnly,

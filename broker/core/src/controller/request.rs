@@ -295,6 +295,29 @@ pub enum Answer {
 }
 
 impl Request {
+    /// The broker that asks for itself; `None` where anybody may ask.
+    pub fn speaks_for(&self) -> Option<BrokerId> {
+        match self {
+            Self::Register(registration) => Some(registration.broker),
+            Self::Admit { broker, .. }
+            | Self::ReplicasDeleted { broker, .. }
+            | Self::AlterPartitions { broker, .. }
+            | Self::HandOver { broker, .. }
+            | Self::RenewTerms { broker, .. }
+            | Self::ReplicasLost { broker, .. }
+            | Self::PrepareStop { broker, .. } => Some(*broker),
+            Self::CreateTopics { .. }
+            | Self::DeleteTopics { .. }
+            | Self::CreatePartitions { .. }
+            | Self::AlterConfigs { .. }
+            | Self::AllocateProducerIds
+            | Self::ElectLeaders { .. }
+            | Self::Reassign { .. }
+            | Self::ListReassignments { .. }
+            | Self::Unregister { .. } => None,
+        }
+    }
+
     /// What is answered when nobody decides.
     pub fn refused(&self) -> Answer {
         fn each<T, E: From<NotController>>(count: usize) -> Vec<Result<T, E>> {

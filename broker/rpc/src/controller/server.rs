@@ -16,6 +16,7 @@ use tonic::{Code, Request, Response, Status};
 use super::client::{FOLLOW, SILENT};
 use super::codec::{Arrived, Codec, Messages};
 use super::{DOWN_BYTES_MAX, DecodeError, Down, Silent, StreamError, UP_BYTES_MAX, Up};
+use crate::trust::Caller;
 
 /// What a broker sends, in its order, until its stream ends. After an error nothing more comes.
 pub type UpStream = BoxStream<'static, Result<Up, StreamError>>;
@@ -26,10 +27,11 @@ pub type DownStream = BoxStream<'static, Result<Down, Status>>;
 /// Who answers.
 pub trait Service: Send + Sync + 'static {
     /// A broker opened a stream. Called on the connection's task and must not wait; the stream stays open until what is
-    /// returned ends or the broker goes away, at which it is dropped.
-    fn follow(&self, ups: UpStream) -> DownStream;
+    /// returned ends or the broker goes away, at which it is dropped. What it says of itself is to be compared with who
+    /// `caller` is.
+    fn follow(&self, caller: Caller, ups: UpStream) -> DownStream;
 
-    /// A broker does not hear the controller, or hears it again. Must not wait.
+    /// A broker, which is who it says, does not hear the controller, or hears it again. Must not wait.
     fn silent(&self, silent: Silent);
 }
 
@@ -87,8 +89,9 @@ impl<S: Service> StreamingService<Result<Up, DecodeError>> for Follow<S> {
     type Future = Ready<Result<Response<DownStream>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<Result<Up, DecodeError>>>) -> Self::Future {
+        let caller = caller(&request);
         let ups = Messages::of(request.into_inner(), None).boxed();
-        ready(Ok(Response::new(self.0.follow(ups))))
+        ready(Ok(Response::new(self.0.follow(caller, ups))))
     }
 }
 
@@ -99,12 +102,20 @@ impl<S: Service> UnaryService<Result<Silent, DecodeError>> for Hear<S> {
     type Future = Ready<Result<Response<Arrived>, Status>>;
 
     fn call(&mut self, request: Request<Result<Silent, DecodeError>>) -> Self::Future {
+        let caller = caller(&request);
         ready(match request.into_inner() {
             Ok(silent) => {
+                if let Err(sentence) = caller.check_broker(silent.broker) {
+                    return ready(Err(Status::permission_denied(sentence)));
+                }
                 self.0.silent(silent);
                 Ok(Response::new(Arrived))
             }
             Err(unreadable) => Err(Status::invalid_argument(unreadable.to_string())),
         })
     }
+}
+
+fn caller<T>(request: &Request<T>) -> Caller {
+    request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::unknown)
 }

@@ -1,6 +1,5 @@
 //! A row of bytes as an HTTP/2 body, and a body as a row of bytes.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -12,28 +11,29 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::transport::Held;
+use crate::trust::Caller;
 
 /// The pieces of the other side's body, as they came. After an error, or the end, nothing more comes.
 #[derive(Debug)]
 pub struct Incoming {
     body: Option<Body>,
-    remote: Option<SocketAddr>,
+    caller: Caller,
     /// The request that this answers ends with it.
     held: Option<Held>,
 }
 
 impl Incoming {
-    pub(super) fn of_request(body: Body, remote: Option<SocketAddr>) -> Self {
-        Self { body: Some(body), remote, held: None }
+    pub(super) fn of_request(body: Body, caller: Caller) -> Self {
+        Self { body: Some(body), caller, held: None }
     }
 
     pub(super) fn of_answer(body: Body, held: Held) -> Self {
-        Self { body: Some(body), remote: None, held: Some(held) }
+        Self { body: Some(body), caller: Caller::unknown(), held: Some(held) }
     }
 
-    /// The address of whoever dialled, if it dialled over TCP; nothing is known of whom one has dialled oneself.
-    pub fn remote(&self) -> Option<SocketAddr> {
-        self.remote
+    /// Whoever dialled; nothing is told of whom one has dialled oneself, by name.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
     }
 }
 

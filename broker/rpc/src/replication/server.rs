@@ -12,10 +12,10 @@ use http::header::CONTENT_TYPE;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
-use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
 
 use super::body::{self, Incoming};
+use crate::trust::Caller;
 
 pub(super) const EXCHANGE: &str = "/ottla.replication.v1.Replication/Exchange";
 
@@ -65,8 +65,8 @@ impl<H: Handler> Service<http::Request<Body>> for Replication<H> {
         if request.uri().path() != EXCHANGE {
             return ready(Ok(Status::new(Code::Unimplemented, "there is no such method").into_http()));
         }
-        let remote = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-        let outgoing = self.handler.exchange(Incoming::of_request(request.into_body(), remote));
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::unknown);
+        let outgoing = self.handler.exchange(Incoming::of_request(request.into_body(), caller));
         let mut answer = http::Response::new(body::answer(outgoing));
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         ready(Ok(answer))

@@ -47,7 +47,8 @@ impl Stage5 {
         let ((ups, from_below), (to_below, downs)) = (mpsc::channel(8), mpsc::channel(8));
         let service = Arc::clone(&self.service);
         let stream = tokio_stream::wrappers::ReceiverStream::new(from_below).map(Ok).boxed();
-        tokio::spawn(async move { service.serve(stream, to_below).await });
+        let caller = Caller::unknown();
+        tokio::spawn(async move { service.serve(caller, stream, to_below).await });
         let directory = DirectoryId::from_bytes([6; 16]);
         let standing = Standing { directory, incarnation: RUN, synced: Lsn::default() };
         let (broker, vector) = (BrokerId::new(broker), BTreeMap::new());

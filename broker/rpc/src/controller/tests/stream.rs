@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 
 use super::*;
 use crate::transport;
+use crate::trust::Caller;
 
 /// A test that waits longer has failed.
 const LONG: Duration = Duration::from_secs(30);
@@ -26,7 +27,7 @@ struct Controller {
 }
 
 impl Service for Controller {
-    fn follow(&self, mut ups: UpStream) -> DownStream {
+    fn follow(&self, _: Caller, mut ups: UpStream) -> DownStream {
         let (mut out, downs) = mpsc::unbounded();
         let ended = self.ended.clone();
         tokio::spawn(async move {

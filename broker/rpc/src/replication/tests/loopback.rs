@@ -8,10 +8,11 @@ use futures::{StreamExt, stream};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tonic::Code;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::Router;
 use tonic::transport::{Channel, Server, Uri};
 
 use super::*;
+use crate::trust::{Credentials, accept};
 
 const RECORDS: usize = 3 * 1024 * 1024;
 const PUSHES: i64 = 12;
@@ -23,7 +24,7 @@ struct Follower;
 
 impl Handler for Follower {
     fn exchange(&self, incoming: Incoming) -> Outgoing {
-        assert!(incoming.remote().is_some());
+        assert!(incoming.caller().remote.is_some());
         let (out, answers) = mpsc::unbounded();
         tokio::spawn(follow(incoming, out));
         answers.boxed()
@@ -72,7 +73,7 @@ async fn follow(mut incoming: Incoming, out: UnboundedSender<Bytes>) {
 async fn listen(router: Router) -> Uri {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let uri = format!("http://{}", listener.local_addr().expect("bound")).parse().expect("a uri");
-    tokio::spawn(router.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))));
+    tokio::spawn(router.serve_with_incoming(accept(listener, Credentials::plaintext())));
     uri
 }
 
@@ -247,7 +248,7 @@ async fn a_connection_that_breaks_is_an_error() {
 async fn nobody_there_and_nobody_who_knows_it_are_told_apart() {
     struct Other;
     impl crate::controller::Service for Other {
-        fn follow(&self, _: crate::controller::UpStream) -> crate::controller::DownStream {
+        fn follow(&self, _: crate::trust::Caller, _: crate::controller::UpStream) -> crate::controller::DownStream {
             stream::empty().boxed()
         }
         fn silent(&self, _: crate::controller::Silent) {}

@@ -1,13 +1,14 @@
 //! The custom resource definitions as they are installed.
 //!
 //! Owns the last touches on what the derive generates: what GitOps tools would see as a difference for ever (empty
-//! `properties`, `deprecated: false`, `nullable`, formats that Kubernetes does not know) is taken out.
+//! `properties`, `deprecated: false`, `nullable`, formats that Kubernetes does not know) is taken out, and what nobody has
+//! looked at yet says so: they would take it for done.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Cluster, Connector, MetadataShard, Topic, User};
 
@@ -30,10 +31,18 @@ fn finish(definition: CustomResourceDefinition) -> CustomResourceDefinition {
             }
             if let Some(schema) = version.pointer_mut("/schema/openAPIV3Schema") {
                 finish_schema(schema);
+                if let Some(status) = schema.pointer_mut("/properties/status").filter(|status| is_observed(status)) {
+                    status["default"] = json!({"observedGeneration": -1});
+                }
             }
         }
     }
     serde_json::from_value(value).expect("what is left is still a definition")
+}
+
+/// Whether a status says of which generation it speaks.
+fn is_observed(status: &Value) -> bool {
+    status["properties"]["observedGeneration"].is_object()
 }
 
 /// Takes out what Kubernetes ignores or what does not survive a round trip, here and below.

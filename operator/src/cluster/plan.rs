@@ -223,7 +223,8 @@ impl Plan {
     }
 
     fn delete(&mut self, kind: Kind, name: &str, object: &Value, why: Why) {
-        if object.is_going() {
+        // An earlier Cluster's Lease goes with that Cluster, by Kubernetes; the operator may not delete any.
+        if object.is_going() || kind == Kind::Lease && why == Why::Predecessor {
             self.waits = true;
         } else {
             self.steps.push(Step::Delete { kind, name: name.to_owned(), uid: object.uid().to_owned(), why });

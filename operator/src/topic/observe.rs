@@ -39,7 +39,7 @@ pub async fn look(client: &Client, names: &BTreeSet<&str>) -> Result<World> {
         topic.partitions.insert(reassignment.partition.partition.get(), left.map(|id| id.get()).collect());
     }
     configure(client, &mut topics).await?;
-    Ok(World { brokers, topics })
+    Ok(World { brokers, topics, declared: 0 })
 }
 
 fn found(topic: TopicDescription) -> Found {

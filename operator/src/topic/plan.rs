@@ -131,12 +131,8 @@ fn depart(claim: Claim<'_>, sight: &Sight) -> Plan {
     let Some(record) = Record::of(topic) else { return released() };
     match sight {
         Sight::Missing | Sight::Going => released(),
-        Sight::Silent(why) => {
-            let message = format!(
-                "the topic is deleted once the brokers answer ({why}); to keep it, set spec.deletionPolicy: Retain"
-            );
-            Plan::of([], State::Waiting(Reason::DeletionWaits, message))
-        }
+        Sight::Asleep => deletion_waits(&asleep(topic)),
+        Sight::Silent(why) => deletion_waits(why),
         Sight::Seen(world) => match world.topics.get(topic.topic_name()) {
             Some(found) if record.is_of(&found.id) && !found.internal => {
                 let state = State::Waiting(Reason::DeletionWaits, "the topic is being deleted".to_owned());
@@ -145,6 +141,16 @@ fn depart(claim: Claim<'_>, sight: &Sight) -> Plan {
             Some(_) | None => released(),
         },
     }
+}
+
+fn deletion_waits(why: &str) -> Plan {
+    let message =
+        format!("the topic is deleted once the brokers answer ({why}); to keep it, set spec.deletionPolicy: Retain");
+    Plan::of([], State::Waiting(Reason::DeletionWaits, message))
+}
+
+fn asleep(topic: &Topic) -> String {
+    format!("Cluster {} sleeps, and its topics with it", topic.spec.cluster_ref.name)
 }
 
 /// A Topic that is to stay.
@@ -162,7 +168,7 @@ fn stay(claim: Claim<'_>, sight: &Sight) -> Plan {
             let message = format!("Cluster {cluster} is being deleted");
             return Plan::of(release(topic), State::Waiting(Reason::ClusterGoing, message));
         }
-        Sight::Silent(_) | Sight::Seen(_) => {}
+        Sight::Asleep | Sight::Silent(_) | Sight::Seen(_) => {}
     }
     if let Some(older) = claim.older {
         let message = format!(
@@ -176,6 +182,7 @@ fn stay(claim: Claim<'_>, sight: &Sight) -> Plan {
         return Plan::of([], State::Refused(refusal));
     }
     match sight {
+        Sight::Asleep => Plan::of([], State::Waiting(Reason::Hibernated, asleep(topic))),
         Sight::Silent(why) => Plan::of([], State::Waiting(Reason::ClusterNotReady, why.clone())),
         Sight::Missing | Sight::Going => Plan::default(),
         Sight::Seen(world) => match world.topics.get(&declared.name) {
@@ -207,6 +214,12 @@ fn refusal(declared: &Declared) -> Option<Refusal> {
 fn too_few(declared: &Declared, world: &World) -> Option<Plan> {
     let (wanted, brokers) = (declared.replicas?, world.brokers.len());
     let enough = usize::try_from(wanted).is_ok_and(|wanted| wanted <= brokers);
+    if let (false, Some(why)) = (enough, world.grows())
+        && usize::try_from(wanted).is_ok_and(|wanted| wanted <= world.declared)
+    {
+        let message = format!("spec.replicas is {wanted}, and {why}");
+        return Some(Plan::of([], State::Waiting(Reason::ClusterNotReady, message)));
+    }
     (!enough).then(|| {
         let message = format!(
             "spec.replicas is {wanted}, and the cluster has {brokers} broker(s): lower it, or raise replicas of the Cluster's pools"

@@ -23,6 +23,8 @@ pub enum Reason {
     ClusterGoing,
     /// The Cluster's brokers do not answer.
     ClusterNotReady,
+    /// The Cluster sleeps, because a person has asked for it: no broker runs.
+    Hibernated,
     /// The deletion of the topic waits for the Cluster's brokers.
     DeletionWaits,
     /// An older Topic declares the same topic of the same Cluster.

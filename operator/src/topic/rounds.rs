@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::turn::{Keeper, Key, Left, Stores, turn};
+use super::turn::{Keeper, Key, Left, Stores, sleeps, turn};
 use crate::cluster::watch::{Scope, good, mirrored};
 
 pub use super::turn::Context;
@@ -66,6 +66,7 @@ struct Face {
     uid: Option<String>,
     generation: Option<i64>,
     going: bool,
+    sleeps: bool,
     ready: Option<String>,
 }
 
@@ -160,6 +161,7 @@ fn face(cluster: &Cluster) -> Face {
         uid: cluster.uid(),
         generation: cluster.metadata.generation,
         going: cluster.metadata.deletion_timestamp.is_some(),
+        sleeps: sleeps(cluster),
         ready: conditions.iter().find(|one| one.type_ == "Ready").map(|one| one.status.clone()),
     }
 }
@@ -275,7 +277,10 @@ mod tests {
     }
 
     fn seen(generation: i64, going: bool) -> News {
-        News::Cluster(key(), Face { uid: Some("u".to_owned()), generation: Some(generation), going, ready: None })
+        News::Cluster(
+            key(),
+            Face { uid: Some("u".to_owned()), generation: Some(generation), going, sleeps: false, ready: None },
+        )
     }
 
     /// Stores that know nothing, and who makes that of Topics known.

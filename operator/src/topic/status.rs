@@ -31,7 +31,7 @@ pub fn status(topic: &Topic, plan: &Plan, failure: Option<&Failure>, sight: &Sig
     let status = TopicStatus { observed_generation: topic.metadata.generation, conditions, ..TopicStatus::default() };
     match sight {
         // What was last seen is still the best that is known.
-        Sight::Silent(_) | Sight::Going => TopicStatus {
+        Sight::Silent(_) | Sight::Asleep | Sight::Going => TopicStatus {
             topic_id: before.topic_id,
             partitions: before.partitions,
             replicas: before.replicas,
@@ -72,6 +72,8 @@ fn conditions(topic: &Topic, plan: &Plan, failure: Option<&Failure>, now: Timest
         made.of(
             "Reconciling",
             match (refusal, progress) {
+                // Nobody works on it, and nobody is to.
+                (None, Some((Reason::Hibernated, message))) => ("False", Reason::Hibernated, message),
                 (None, Some((reason, message))) => ("True", reason, message),
                 (Some(_), _) | (None, None) => ("False", Reason::AsDeclared, String::new()),
             },

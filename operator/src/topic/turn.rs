@@ -30,7 +30,7 @@ use super::status::{Failure, is_told, status};
 use super::world::{Sight, World};
 use crate::backoff::Backoff;
 use crate::cluster::apply::Hands;
-use crate::cluster::names::MANAGER;
+use crate::cluster::names::{HIBERNATE, MANAGER};
 use crate::events::News;
 
 /// How often one turn looks and does before it says how far it came: intent, creation, record, and one to spare.
@@ -158,6 +158,9 @@ impl Keeper {
         if cluster.metadata.deletion_timestamp.is_some() {
             return (Sight::Going, None);
         }
+        if sleeps(cluster) {
+            return (Sight::Asleep, None);
+        }
         let bootstrap = context.addresses.bootstrap(cluster);
         if bootstrap.is_empty() {
             let why = format!("Cluster {} has no Internal listener for the operator: add one", cluster.name_any());
@@ -166,10 +169,30 @@ impl Keeper {
         let client = self.client(bootstrap);
         let names = works.iter().map(|work| work.topic.topic_name()).collect();
         match look(&client, &names).await {
-            Ok(world) => (Sight::Seen(world), Some(client)),
+            Ok(world) => (Sight::Seen(World { declared: declared(cluster), ..world }), Some(client)),
             Err(error) => (Sight::Silent(silence(cluster, &error)), None),
         }
     }
+}
+
+/// How many brokers a Cluster declares.
+fn declared(cluster: &Cluster) -> usize {
+    cluster.spec.pools.iter().filter_map(|pool| usize::try_from(pool.replicas).ok()).sum()
+}
+
+/// That brokers are too few for a topic passes by itself while some of those that are declared have not joined yet.
+fn unless_brokers_come(failure: Failure, world: &World) -> Failure {
+    match (failure, world.grows()) {
+        (Failure::Refused(refusal), Some(why)) if refusal.reason == Reason::TooFewBrokers => Failure::Later(why),
+        (failure, _) => failure,
+    }
+}
+
+/// Whether a Cluster says that it sleeps, and nobody has asked for its waking.
+pub(super) fn sleeps(cluster: &Cluster) -> bool {
+    let asked = cluster.annotations().get(HIBERNATE).is_some_and(|value| value == "true");
+    let conditions = cluster.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    asked && conditions.iter().any(|one| one.type_ == "Ready" && one.reason == "Hibernated")
 }
 
 /// Why the brokers of a Cluster do not answer: what it says itself, if it says that it is not Ready. What a connection
@@ -229,8 +252,8 @@ fn left(works: &[Work], sight: &Sight, failed: bool) -> Left {
     match sight {
         _ if failed => Left::Failed,
         Sight::Silent(_) => Left::Failed,
-        // The Cluster's own watch tells when it comes.
-        Sight::Missing | Sight::Going => Left::Nothing,
+        // The Cluster's own watch tells when it comes, or wakes.
+        Sight::Missing | Sight::Going | Sight::Asleep => Left::Nothing,
         Sight::Seen(_) if works.iter().any(steps) => Left::More,
         Sight::Seen(_) if works.iter().any(waits) => Left::Waiting,
         Sight::Seen(_) => Left::Nothing,
@@ -283,7 +306,7 @@ async fn act(client: &Client, works: &mut [Work], world: &World, cluster: Option
         works[at].plan.steps = vec![Step::Note { finalizer, record }];
     }
     for (at, failure) in outcome.failures {
-        works[at].failure = Some(failure);
+        works[at].failure = Some(unless_brokers_come(failure, world));
     }
 }
 

@@ -51,6 +51,16 @@ pub struct World {
     pub brokers: BTreeMap<i32, Broker>,
     /// Declared topics that are there, by name.
     pub topics: BTreeMap<String, Found>,
+    /// How many brokers its Cluster declares.
+    pub declared: usize,
+}
+
+impl World {
+    /// Whether brokers are on their way, and how many have come, in words.
+    pub fn grows(&self) -> Option<String> {
+        let (there, declared) = (self.brokers.len(), self.declared);
+        (there < declared).then(|| format!("{there} of the Cluster's {declared} broker(s) have joined yet"))
+    }
 }
 
 /// What is known of a Cluster.
@@ -60,6 +70,8 @@ pub enum Sight {
     Missing,
     /// It is being deleted.
     Going,
+    /// It sleeps because a person has asked for it: no broker runs, and none is to.
+    Asleep,
     /// Its brokers do not answer, with the reason.
     Silent(String),
     /// It was looked at.

@@ -32,7 +32,7 @@ fn world(change: impl FnOnce(&mut Found)) -> Sight {
         ..Found::default()
     };
     change(&mut found);
-    Sight::Seen(World { topics: [("orders".to_owned(), found)].into(), brokers: brokers() })
+    Sight::Seen(World { topics: [("orders".to_owned(), found)].into(), brokers: brokers(), declared: 3 })
 }
 
 fn brokers() -> BTreeMap<i32, Broker> {
@@ -78,6 +78,16 @@ fn what_is_not_there_is_created() {
         ("new", topic("", ""), empty()),
         ("with replicas", topic("", ", replicas: 3"), empty()),
         ("more replicas than brokers", topic("", ", replicas: 4"), empty()),
+        (
+            "more replicas than have joined",
+            topic("", ", replicas: 4"),
+            Sight::Seen(World { brokers: brokers(), declared: 4, ..World::default() })
+        ),
+        (
+            "more than will join",
+            topic("", ", replicas: 5"),
+            Sight::Seen(World { brokers: brokers(), declared: 4, ..World::default() })
+        ),
         ("somebody has deleted it", topic(&recorded(SAME), ""), empty()),
         ("somebody has deleted it, which is reported", topic(&recorded(SAME), ", driftPolicy: Report"), empty()),
         (
@@ -202,6 +212,7 @@ fn a_cluster_that_cannot_be_asked_is_waited_for() {
         ("missing: nobody is held", delete(), Sight::Missing),
         ("going: nobody is held", delete(), Sight::Going),
         ("silent", delete(), Sight::Silent("Cluster c is not Ready".to_owned())),
+        ("asleep", delete(), Sight::Asleep),
         ("unreadable", topic("", ""), world(|found| found.config = None)),
     ]));
 }
@@ -240,6 +251,7 @@ fn deletion_follows_the_policy_and_holds_nobody() {
         ),
         ("kept at the last moment", topic(&going(SAME), ""), world(|_| {})),
         ("the brokers do not answer", topic(&going(SAME), delete), Sight::Silent("no".to_owned())),
+        ("the Cluster sleeps", topic(&going(SAME), delete), Sight::Asleep),
         ("the Cluster is gone", topic(&going(SAME), delete), Sight::Missing),
         ("the Cluster is going", topic(&going(SAME), delete), Sight::Going),
         (

@@ -21,7 +21,7 @@ fn topic() -> Topic {
 
 fn seen() -> Sight {
     let found = Found { id: "one".to_owned(), partitions: [(0, vec![0, 1])].into(), ..Found::default() };
-    Sight::Seen(World { topics: [("orders".to_owned(), found)].into(), brokers: BTreeMap::new() })
+    Sight::Seen(World { topics: [("orders".to_owned(), found)].into(), brokers: BTreeMap::new(), declared: 0 })
 }
 
 fn told(status: &TopicStatus) -> Vec<String> {
@@ -48,6 +48,8 @@ fn every_state_has_its_three_conditions() {
     check(Plan { drift, ..Plan::default() }, None, &seen(), [drifted, calm, unmoved]);
     let lost = ["Ready=False ClusterNotFound: why", "Reconciling=True ClusterNotFound: why", unmoved];
     check(waiting(Reason::ClusterNotFound), None, &Sight::Missing, lost);
+    let asleep = ["Ready=False Hibernated: why", "Reconciling=False Hibernated: why", unmoved];
+    check(waiting(Reason::Hibernated), None, &Sight::Asleep, asleep);
     let moving = Plan { state: State::Moving("1 of 3".to_owned()), ..Plan::default() };
     check(
         moving,

@@ -128,6 +128,11 @@ cluster: ## what that Kubernetes promises, shown on one that is made for it
 e2e: build ## Ottla on that Kubernetes: README word for word, then Pods killed, nodes drained and without power, rolls, under load
 	@e2e/tests/run.sh
 
+.PHONY: gitops
+gitops: build ## health as kstatus, Flux and Argo CD judge it, examples under `kubectl diff`, an operator killed after every write
+	@e2e/setup/need gitops
+	@e2e/gitops/run.sh
+
 # --- heavy suites, whole; each writes docs/results/<suite>.md ------------------------------------------------------
 
 conformance: build ## foreign clients against Apache Kafka, Ottla, and three brokers of which one is killed at a time

@@ -105,9 +105,10 @@ demo-stop: ## ends what `make demo` left running
 	@e2e/demo/stop.sh
 
 .PHONY: charts
-charts: ## the Helm charts: linted, rendered, compared with kustomize, installed on a real API server
+charts: ## the Helm charts: linted, rendered, compared with kustomize, installed on a real API server; the workflows linted
 	@e2e/setup/need charts
 	@e2e/charts/run.sh
+	@e2e/setup/workflows.sh
 
 .PHONY: alerts
 alerts: build ## the alerts, by promtool and by a real Prometheus that watches brokers while they are killed

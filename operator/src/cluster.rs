@@ -1,7 +1,7 @@
 //! The controller of Clusters: what should be, what is, what to do next, and what to say about it.
 //!
-//! Decisions are pure (`check`, `desired`, `balance`, `plan`, `health`, `status`); only `observe`, `apply`, `brokers`, `reconcile` and
-//! `watch` await. Must never write a user's `spec`, labels or annotations, finalizers excepted.
+//! Decisions are pure (`check`, `desired`, `balance`, `plan`, `health`, `status`); only `observe`, `hosts`, `apply`, `brokers`,
+//! `reconcile` and `watch` await. Must never write a user's `spec`, labels or annotations, finalizers excepted.
 
 pub mod apply;
 pub mod balance;
@@ -15,8 +15,10 @@ pub mod documents;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod health;
+mod hosts;
 pub mod kind;
 pub mod layout;
+pub mod lost;
 pub mod names;
 mod news;
 pub mod observe;

@@ -1,4 +1,4 @@
-//! A Cluster that grows and shrinks: the controller of Clusters against a real API server, which `KUBECONFIG` names, and
+//! A Cluster that grows, shrinks and loses a broker: the controller of Clusters against a real API server, which `KUBECONFIG` names, and
 //! real brokers, whose binary `OTTLA_BROKER` names; `make kubernetes` sets both. There are no kubelets: the test starts a
 //! broker for each Pod and kills it when its Pod goes, while a producer keeps a ledger of what was acknowledged.
 
@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{pools, until};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use ottla_client::types::{BrokerId, PartitionIndex};
 use ottla_client::{
     Client, Consumer, ConsumerConfig, NamedPartition, NewRecord, NewTopic, Producer, ProducerConfig, Resource, Start,
@@ -26,7 +28,7 @@ use ottla_operator::cluster::desired::Settings;
 use ottla_operator::cluster::kind::Kind;
 use ottla_operator::cluster::reconcile::Context;
 use ottla_operator::manager::control;
-use serde_json::json;
+use serde_json::{Value, json};
 use stage::{Broker, Scene, config};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -146,15 +148,16 @@ async fn throttles(client: &Client, brokers: &[i32]) -> Vec<String> {
     found
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_grows_and_shrinks_and_keeps_every_record() {
-    let scene = Scene::new().await;
-    let controller = controller(&scene).await;
-    scene.stage.declare("c", json!({"pools": pools(3)})).await.unwrap();
+/// A Cluster of three brokers that serve.
+async fn begin(scene: &Scene, more: Value) -> (Running<()>, Vec<Broker>, Client) {
+    let controller = controller(scene).await;
+    let mut spec = json!({"pools": pools(3)});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    scene.stage.declare("c", spec).await.unwrap();
     scene.stage.pods("c", &["c-a-0", "c-a-1", "c-a-2"]).await;
     let mut brokers = Vec::new();
     for id in 0..3 {
-        brokers.push(start(&scene, id).await);
+        brokers.push(start(scene, id).await);
     }
     scene.listen("c", &brokers[0]);
     let client = brokers[0].client();
@@ -164,9 +167,44 @@ async fn a_cluster_grows_and_shrinks_and_keeps_every_record() {
         (described.brokers.iter().filter(|broker| !broker.fenced).count() == 3).then_some(())
     })
     .await;
-    let wanted =
-        NewTopic { name: TOPIC.to_owned(), partitions: Some(PARTITIONS), replicas: Some(2), ..NewTopic::default() };
+    create(&client, TOPIC, PARTITIONS, 2).await;
+    (controller, brokers, client)
+}
+
+async fn create(client: &Client, name: &str, partitions: i32, replicas: i16) {
+    let wanted = NewTopic {
+        name: name.to_owned(),
+        partitions: Some(partitions),
+        replicas: Some(replicas),
+        ..NewTopic::default()
+    };
     client.create_topics(&[wanted], false).await.unwrap().remove(0).unwrap();
+}
+
+/// Holds what was acknowledged against what is there.
+async fn account(client: &Client, producer: Running<Ledger>) {
+    let acknowledged = producer.stop().await;
+    let found = read(client, acknowledged.len()).await;
+    assert!(acknowledged.len() > 100, "only {} records were acknowledged", acknowledged.len());
+    assert_eq!(found, acknowledged, "nothing is lost, nothing is twice");
+    eprintln!("{} records were acknowledged meanwhile, and all of them are there", acknowledged.len());
+}
+
+/// Waits until the volume of a broker that has left is deleted.
+async fn is_deleted(scene: &Scene, claim: &str) {
+    until("its volume is deleted", || async {
+        let claim = scene.stage.objects(Kind::PersistentVolumeClaim).get_opt(claim).await.unwrap();
+        claim.is_none_or(|claim| claim.metadata.deletion_timestamp.is_some()).then_some(())
+    })
+    .await;
+    // Nobody else is here who takes the finalizer off again that Kubernetes puts on it.
+    scene.stage.edit(Kind::PersistentVolumeClaim, claim, json!({"metadata": {"finalizers": null}})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_grows_and_shrinks_and_keeps_every_record() {
+    let scene = Scene::new().await;
+    let (controller, mut brokers, client) = begin(&scene, json!({})).await;
     let producer = produce(client.clone());
 
     scene.stage.declare("c", json!({"pools": pools(4)})).await.unwrap();
@@ -184,23 +222,56 @@ async fn a_cluster_grows_and_shrinks_and_keeps_every_record() {
     let claims = scene.stage.names(Kind::PersistentVolumeClaim, "c").await;
     assert_eq!(claims.len(), 4, "its volume stays while the cluster knows it: {claims:?}");
     drop(brokers.pop());
-    until("its volume is deleted", || async {
-        let claim = scene.stage.objects(Kind::PersistentVolumeClaim).get_opt("data-c-a-3").await.unwrap();
-        claim.is_none_or(|claim| claim.metadata.deletion_timestamp.is_some()).then_some(())
-    })
-    .await;
-    // Nobody else is here who takes the finalizer off again that Kubernetes puts on it.
-    scene.stage.edit(Kind::PersistentVolumeClaim, "data-c-a-3", json!({"metadata": {"finalizers": null}})).await;
+    is_deleted(&scene, "data-c-a-3").await;
     let described = client.describe_cluster().await.unwrap();
     assert_eq!(described.brokers.len(), 3, "the cluster has forgotten it");
     scene.stage.condition("c", "Stalled", "False", "AsDeclared").await;
     scene.stage.condition("c", "Balanced", "True", "EvenlySpread").await;
     until("no throttle is left", || async { throttles(&client, &[0, 1, 2]).await.is_empty().then_some(()) }).await;
 
-    let acknowledged = producer.stop().await;
-    let found = read(&client, acknowledged.len()).await;
-    assert!(acknowledged.len() > 100, "only {} records were acknowledged", acknowledged.len());
-    assert_eq!(found, acknowledged, "nothing is lost, nothing is twice");
-    eprintln!("{} records were acknowledged meanwhile, and all of them are there", acknowledged.len());
+    account(&client, producer).await;
+    controller.stop().await;
+}
+
+/// Has Kubernetes say that a Pod was on a node that there is not any more.
+async fn lose(scene: &Scene, pod: &str) {
+    let pods: Api<Pod> = Api::namespaced(scene.stage.client.clone(), &scene.stage.namespace);
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": {"kind": "Node", "name": "gone"}});
+    let _answer: Value = pods.create_subresource("binding", pod, &PostParams::default(), &binding).await.unwrap();
+    let ready = json!({"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let patch = Patch::Merge(json!({"status": {"conditions": [ready]}}));
+    pods.patch_status(pod, &PatchParams::default(), &patch).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_whose_node_is_gone_is_replaced_unless_it_alone_has_a_record() {
+    let scene = Scene::new().await;
+    scene.stage.grant_everywhere().await;
+    let repair = json!({"repair": {"replaceLostAfter": "1s"}});
+    let (controller, mut brokers, client) = begin(&scene, repair).await;
+    create(&client, "alone", 3, 1).await;
+    let producer = produce(client.clone());
+    drop(brokers.pop());
+    lose(&scene, "c-a-2").await;
+    let said = scene.stage.condition("c", "Stalled", "True", "DataAtRisk").await;
+    assert!(said.contains("alone-"), "{said}");
+    let deleted = client.delete_topics(&["alone".to_owned()]).await.unwrap();
+    deleted.into_iter().for_each(|deleted| deleted.unwrap());
+
+    scene.stage.pods("c", &["c-a-0", "c-a-1", "c-a-2", "c-a-3"]).await;
+    brokers.push(start(&scene, 3).await);
+    until("others hold its replicas", || async { (held(&client, 2).await? == 0).then_some(()) }).await;
+    assert!(held(&client, 3).await.unwrap() > 0, "the new one among them");
+    is_deleted(&scene, "data-c-a-2").await;
+    let described = client.describe_cluster().await.unwrap();
+    let ids: Vec<i32> = described.brokers.iter().map(|broker| broker.id.get()).collect();
+    assert_eq!(ids, [0, 1, 3], "the cluster has forgotten it");
+    // Its Pod is left, which only its node could let go; nobody waits for that.
+    scene.stage.condition("c", "Ready", "True", "BrokersReady").await;
+    scene.stage.condition("c", "Reconciling", "False", "AsDeclared").await;
+    for line in ["Warning DataAtRisk", "Warning BrokerLost", "Normal BrokerReplaced"] {
+        scene.stage.hears("Cluster", "c", line, 1).await;
+    }
+    account(&client, producer).await;
     controller.stop().await;
 }

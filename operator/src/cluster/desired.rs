@@ -11,6 +11,7 @@ use ottla_crds::cluster::{Listener, ListenerType, Pool, Rebalance, Updates};
 use super::check::check;
 use super::child::{Child, Owner};
 use super::kind::Kind;
+use super::lost::Lost;
 use super::names;
 use super::observed::Facts;
 use super::reason::{Reason, Refusal};
@@ -66,6 +67,8 @@ pub struct Desired {
     pub kept: Vec<i32>,
     /// Brokers that leave and are proven to hold nothing.
     pub dismissed: Vec<i32>,
+    /// Brokers that are lost: others take their place.
+    pub lost: Lost,
     /// The image that brokers should run.
     pub image: String,
     /// When brokers may be restarted, and how many together.
@@ -125,9 +128,10 @@ pub fn desired(cluster: &Cluster, facts: &Facts, settings: &Settings) -> Result<
         }
     }
     children.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-    let Seating { brokers, kept, dismissed } = seating;
+    let Seating { brokers, kept, dismissed, .. } = seating;
+    let lost = facts.lost.clone();
     let (updates, rebalance) = (cluster.spec.updates.clone(), cluster.spec.rebalance.clone());
-    Ok(Desired { owner, children, brokers, kept, dismissed, image, updates, rebalance, hibernates })
+    Ok(Desired { owner, children, brokers, kept, dismissed, lost, image, updates, rebalance, hibernates })
 }
 
 /// Whether a person has set that annotation to `true`.
@@ -165,22 +169,30 @@ struct Seating {
     brokers: BTreeMap<i32, Seat>,
     kept: Vec<i32>,
     dismissed: Vec<i32>,
+    /// How many of the dismissed are not even registered.
+    forgotten: usize,
 }
 
 impl Seating {
     fn of(cluster: &Cluster, facts: &Facts) -> Self {
-        let mut seating = Self { brokers: BTreeMap::new(), kept: Vec::new(), dismissed: Vec::new() };
+        let mut seating = Self { brokers: BTreeMap::new(), kept: Vec::new(), dismissed: Vec::new(), forgotten: 0 };
         let name = cluster.metadata.name.as_deref().unwrap_or_default();
         // Unknown is not empty.
         let is_empty = |id: i32| facts.held.as_ref().is_some_and(|held| held.get(&id).is_none_or(|count| *count == 0));
         let mut next_id = facts.next_id;
         // What was forgotten is not called back: its volume goes.
         let seats = |pool: &String| facts.seats.get(pool).into_iter().flatten().copied();
+        let is_lost = |id: &i32| facts.lost.brokers.contains_key(id);
         let forgotten = |id: &i32| facts.forgotten.contains(id);
         seating.dismissed.extend(facts.seats.keys().flat_map(seats).filter(forgotten));
+        seating.forgotten = seating.dismissed.len();
+        // Nor is a broker kept whose volume goes with its Pod, once that volume is of no use.
+        let doomed = |id: &i32| facts.going.contains(id) && is_empty(*id) && !forgotten(id);
+        seating.dismissed.extend(facts.seats.keys().flat_map(seats).filter(doomed));
+        let remains = |id: &i32| !forgotten(id) && !doomed(id) && !is_lost(id);
         for pool in &cluster.spec.pools {
             let replicas = usize::try_from(pool.replicas).unwrap_or(0);
-            let present: Vec<i32> = seats(&pool.name).filter(|id| !forgotten(id)).collect();
+            let present: Vec<i32> = seats(&pool.name).filter(remains).collect();
             for (position, id) in present.iter().enumerate() {
                 let leaves = position >= replicas;
                 if leaves && is_empty(*id) {
@@ -195,7 +207,7 @@ impl Seating {
             }
         }
         let declared = |pool: &String| cluster.spec.pools.iter().any(|known| known.name == *pool);
-        for id in facts.seats.keys().filter(|pool| !declared(pool)).flat_map(seats).filter(|id| !forgotten(id)) {
+        for id in facts.seats.keys().filter(|pool| !declared(pool)).flat_map(seats).filter(remains) {
             if is_empty(id) { seating.dismissed.push(id) } else { seating.kept.push(id) }
         }
         seating
@@ -210,7 +222,7 @@ impl Seating {
 
     /// How many brokers may have a Pod: also those that are to go.
     fn pods(&self) -> usize {
-        self.brokers.len() + self.kept.len() + self.dismissed.len()
+        self.brokers.len() + self.kept.len() + self.dismissed.len() - self.forgotten
     }
 
     fn seats<'a>(&'a self, cluster: &'a Cluster) -> impl Iterator<Item = (&'a Pool, &'a Seat)> {

@@ -8,6 +8,7 @@ use super::desired::{Desired, Settings, desired};
 use super::documents::{Documents, Summary};
 use super::kind::Kind;
 use super::layout::{Held, Layout, Node, Spot};
+use super::lost::judge;
 use super::observed::Observed;
 use super::plan::{Plan, Step, plan};
 use super::reason::Refusal;
@@ -50,7 +51,8 @@ pub(crate) fn documents(held: &[(i32, u64)]) -> Documents {
 
 /// What should be, given what is.
 pub(crate) fn wanted(cluster: &Cluster, observed: &Observed) -> Result<Desired, Refusal> {
-    desired(cluster, &observed.facts("c"), &settings())
+    let seen = Observed { lost: judge(cluster, observed), ..observed.clone() };
+    desired(cluster, &seen.facts("c"), &settings())
 }
 
 /// What is planned, given what is.
@@ -91,10 +93,15 @@ pub(crate) fn perform(observed: &mut Observed, plan: &Plan) {
 /// A Pod that is started registers its broker; one that is stopped is noticed.
 fn registers(observed: &mut Observed, object: &Value, live: bool) {
     let (Documents::Whole(summary), Some(id)) = (&mut observed.documents, object.broker()) else { return };
-    if object["kind"] == "Pod" {
-        summary.layout.brokers.entry(id).or_default().live = live;
+    if object["kind"] != "Pod" {
+        return;
+    }
+    if live {
+        summary.layout.brokers.entry(id).or_default().live = true;
         summary.registered.insert(id);
         summary.retired.remove(&id);
+    } else if let Some(node) = summary.layout.brokers.get_mut(&id) {
+        node.live = false;
     }
 }
 

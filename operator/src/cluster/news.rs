@@ -33,6 +33,12 @@ pub(super) fn of_steps(steps: &[&Step], desired: &Desired, observed: &Observed) 
         Step::Delete { kind: Kind::PersistentVolumeClaim, name, why: Why::Dismissed, .. } => {
             Some(News::good("BrokerLeft", format!("a broker has left: its empty volume {name} is deleted")))
         }
+        Step::Unregister { broker }
+            if desired.lost.brokers.contains_key(broker) || desired.lost.bare.contains(broker) =>
+        {
+            let note = format!("broker {broker} was lost: others hold its replicas, and the cluster has forgotten it");
+            Some(News::good("BrokerReplaced", note))
+        }
         Step::Unregister { broker } => {
             let note = format!("broker {broker} holds nothing and does not run: the cluster has forgotten it");
             Some(News::good("BrokerUnregistered", note))
@@ -127,6 +133,7 @@ pub(super) fn of_status(before: Option<&ClusterStatus>, after: &ClusterStatus) -
     news.extend(change.ready());
     news.extend(change.roll());
     news.extend(change.rebalance());
+    news.extend(change.loss());
     if let Some(pending) = change.to("UpdatePending").filter(|one| one.status == "True") {
         // The others are as they should be, or pass.
         let warning = [Reason::RollHalted, Reason::StopUnconfirmed].iter().any(|one| pending.reason == one.as_str());
@@ -196,6 +203,12 @@ impl<'a> Change<'a> {
             }
             _ => None,
         }
+    }
+
+    fn loss(&self) -> Option<News> {
+        let begins = !does(self.before, "Replace") && does(Some(self.after), "Replace");
+        let operation = self.after.operation.as_ref().filter(|_| begins)?;
+        Some(News::warning("BrokerLost", operation.reason.clone().unwrap_or_default()))
     }
 
     fn rebalance(&self) -> Option<News> {

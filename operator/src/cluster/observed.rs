@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::child::Seen;
 use super::documents::Documents;
 use super::kind::Kind;
+use super::lost::{Hosts, Lost};
 use super::names;
 
 /// What was seen.
@@ -26,6 +27,10 @@ pub struct Observed {
     pub together: BTreeSet<i32>,
     /// Classes, by the names that pools give them, whose volumes can be one Pod's alone; none if it was not asked.
     pub exclusive: BTreeSet<Option<String>>,
+    /// The machines of brokers that do not serve.
+    pub hosts: Hosts,
+    /// Brokers that are lost, as they were judged.
+    pub lost: Lost,
     /// When this was.
     pub now: Timestamp,
 }
@@ -71,6 +76,8 @@ impl Observed {
         let highest = known.chain(seats.values().flatten()).max().copied();
         Facts {
             next_id: highest.map_or(0, |id| id + 1),
+            going: self.going(),
+            lost: self.lost.clone(),
             seats,
             volumes,
             image: self.image(),
@@ -101,6 +108,12 @@ impl Observed {
     fn modes(&self) -> BTreeMap<String, Value> {
         let claims = self.of(Kind::PersistentVolumeClaim);
         claims.map(|(name, claim)| (name.to_owned(), claim["spec"]["accessModes"].clone())).collect()
+    }
+
+    /// Brokers whose volume somebody has deleted.
+    fn going(&self) -> BTreeSet<i32> {
+        let claims = self.of(Kind::PersistentVolumeClaim).filter(|(_, claim)| claim.is_going());
+        claims.filter_map(|(_, claim)| claim.broker()).collect()
     }
 
     /// The volumes of brokers that have had their share.
@@ -167,6 +180,10 @@ pub struct Facts {
     pub shard_count: Option<u32>,
     /// How many partitions each broker holds; `None` when the metadata is not whole.
     pub held: Option<BTreeMap<i32, u64>>,
+    /// Brokers whose volume somebody has deleted.
+    pub going: BTreeSet<i32>,
+    /// Brokers that are lost.
+    pub lost: Lost,
     /// Brokers that were unregistered, and hold nothing.
     pub forgotten: BTreeSet<i32>,
     /// Every partition, if there is one, has a leader and all its in-sync replicas.

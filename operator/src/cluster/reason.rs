@@ -91,6 +91,10 @@ pub enum Reason {
     EvenlySpread,
     /// A broker holds less than its share, and nothing is done about it.
     Uneven,
+    /// A broker is lost, and nobody else has all that was acknowledged of some partition.
+    DataAtRisk,
+    /// A broker may be lost, and the operator may not see why.
+    LostUnconfirmed,
     /// It cannot be known yet.
     Unknown,
 }
@@ -141,6 +145,8 @@ impl Reason {
             Self::Rebalancing => "Rebalancing",
             Self::EvenlySpread => "EvenlySpread",
             Self::Uneven => "Uneven",
+            Self::DataAtRisk => "DataAtRisk",
+            Self::LostUnconfirmed => "LostUnconfirmed",
             Self::Unknown => "Unknown",
         }
     }

@@ -30,7 +30,7 @@ use super::observed::Observed;
 use super::plan::{Plan, Step, plan};
 use super::reason::{Reason, Refusal};
 use super::status::{View, status};
-use super::{classes, depart, safety};
+use super::{classes, depart, hosts, lost, safety};
 use crate::backoff::Backoff;
 
 /// How long one turn may take.
@@ -162,10 +162,7 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
     if hold(&clusters, &cluster, context).await? {
         return Ok(Left::More);
     }
-    let mut observed = look(&context.hands.client, &owner).await?;
-    observed.now = now();
-    look_for_unseen(context, &cluster, &owner, &mut observed).await?;
-    observed.exclusive = classes::exclusive(&context.hands.client, &cluster, &observed).await;
+    let mut observed = look_around(context, &cluster, &owner).await?;
     let facts = observed.facts(&owner.name);
     let wanted = desired(&cluster, &facts, &context.settings);
     let mut plan_now = Plan::default();
@@ -216,6 +213,18 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
         }
         () => Left::Nothing,
     })
+}
+
+/// Everything that is known before it is known what should be.
+async fn look_around(context: &Context, cluster: &Cluster, owner: &Owner) -> kube::Result<Observed> {
+    let client = &context.hands.client;
+    let mut observed = look(client, owner).await?;
+    observed.now = now();
+    look_for_unseen(context, cluster, owner, &mut observed).await?;
+    observed.exclusive = classes::exclusive(client, cluster, &observed).await;
+    observed.hosts = hosts::hosts(client, &observed).await;
+    observed.lost = lost::judge(cluster, &observed);
+    Ok(observed)
 }
 
 /// The status that `cluster` has, with what `told` says of its conditions: those every definition has, of the rest one that

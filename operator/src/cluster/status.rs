@@ -132,7 +132,7 @@ fn reconciling(view: &View<'_>, health: &Health, stalled: bool) -> Verdict {
         let reason = match operation.kind {
             "Roll" => Reason::Rolling,
             "Hibernate" => Reason::Hibernated,
-            "Rebalance" | "ScaleIn" => Reason::Rebalancing,
+            "Rebalance" | "ScaleIn" | "Replace" => Reason::Rebalancing,
             _ => Reason::Applying,
         };
         return ("True", reason, format!("{} {}: {}", operation.kind, operation.step, operation.reason));
@@ -189,7 +189,9 @@ fn balanced(view: &View<'_>, health: &Health) -> Verdict {
     let (Some(desired), Some(summary)) = (view.desired, led) else {
         return ("Unknown", Reason::Unknown, "no broker has been the controller yet".to_owned());
     };
-    if let Some(operation) = view.plan.operation.as_ref().filter(|one| matches!(one.kind, "Rebalance" | "ScaleIn")) {
+    if let Some(operation) =
+        view.plan.operation.as_ref().filter(|one| matches!(one.kind, "Rebalance" | "ScaleIn" | "Replace"))
+    {
         return ("False", Reason::Rebalancing, operation.reason.clone());
     }
     let staying = desired.brokers.values().filter(|seat| !seat.leaves).map(|seat| seat.id).collect();

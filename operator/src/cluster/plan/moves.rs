@@ -40,8 +40,10 @@ struct Ground<'a> {
     desired: &'a Desired,
     observed: &'a Observed,
     summary: &'a Summary,
-    /// Brokers that are to hold nothing.
+    /// Brokers that are to leave.
     leaving: BTreeSet<i32>,
+    /// Brokers that are lost.
+    lost: BTreeSet<i32>,
     /// Brokers that are to stay.
     staying: BTreeSet<i32>,
     rate: String,
@@ -57,9 +59,11 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, observed: &Observed) {
         observed,
         summary,
         leaving: leaving.iter().map(|seat| seat.id).chain(desired.kept.iter().copied()).collect(),
+        lost: desired.lost.brokers.keys().chain(&desired.lost.bare).copied().collect(),
         staying: staying.iter().map(|seat| seat.id).collect(),
         rate: rate.to_string(),
     };
+    plan.refusals.extend(desired.lost.refusals.iter().cloned());
     let before = plan.steps.len();
     ground.fill(plan);
     ground.empty(plan);
@@ -77,8 +81,11 @@ impl Ground<'_> {
     /// everything else is as it should be.
     fn fill(&self, plan: &mut Plan) {
         let (layout, desired) = (&self.summary.layout, self.desired);
-        let others =
-            !self.leaving.is_empty() || !desired.dismissed.is_empty() || plan.waits || plan.operation.is_some();
+        let others = !self.leaving.is_empty()
+            || !self.lost.is_empty()
+            || !desired.dismissed.is_empty()
+            || plan.waits
+            || plan.operation.is_some();
         let serves = |id: &i32| layout.brokers.get(id).is_some_and(|node| node.live);
         if desired.rebalance.mode == RebalanceMode::Off || others || !self.staying.iter().all(serves) {
             return;
@@ -127,46 +134,61 @@ impl Ground<'_> {
         }
     }
 
-    /// Brokers that are to leave and hold something: it moves to those that stay.
+    /// Brokers that are to hold nothing: what they have moves to those that stay.
     fn empty(&self, plan: &mut Plan) {
-        let leaving = &self.leaving;
-        let left = leaving.len() + self.desired.dismissed.len();
-        if let Some(first) = leaving.first() {
-            let count: u64 = leaving.iter().map(|id| self.held(*id)).sum();
-            let reason = format!("broker {first} leaves, {count} replica(s) to move");
-            self.say(plan, "ScaleIn", format!("{left} to go"), reason);
-        } else if let Some(first) = self.desired.dismissed.first() {
-            self.say(plan, "ScaleIn", format!("{left} to go"), format!("broker {first} leaves"));
+        self.say_who_goes(plan);
+        let off = self.desired.rebalance.mode == RebalanceMode::Off;
+        for id in self.leaving.iter().filter(|_| off) {
+            let count = self.held(*id);
+            plan.refuse(
+                Reason::BrokerNotEmpty,
+                format!(
+                    "broker {id} is to leave and has {count} partition replica(s), and spec.rebalance.mode is Off: move them \
+                     to other brokers, raise replicas again, or set mode: OnScale"
+                ),
+            );
         }
-        if leaving.is_empty() {
+        let leaving = self.leaving.iter().filter(|_| !off);
+        let emptied: BTreeSet<i32> = self.lost.iter().chain(leaving).copied().collect();
+        if emptied.is_empty() {
             return;
         }
-        if self.desired.rebalance.mode == RebalanceMode::Off {
-            for id in leaving {
-                let count = self.held(*id);
-                plan.refuse(
-                    Reason::BrokerNotEmpty,
-                    format!(
-                        "broker {id} is to leave and has {count} partition replica(s), and spec.rebalance.mode is Off: move them \
-                         to other brokers, raise replicas again, or set mode: OnScale"
-                    ),
-                );
-            }
-            return;
-        }
-        if let Some(message) = self.corner() {
+        if let Some(message) = self.corner(&emptied) {
             return plan.refuse(Reason::TooFewBrokers, message);
         }
         plan.waits = true;
         if self.may_move(plan) {
             let room = MOVING_MAX.saturating_sub(self.summary.layout.moving());
-            self.send(plan, balance::drain(&self.summary.layout, leaving, &self.staying, room));
+            self.send(plan, balance::drain(&self.summary.layout, &emptied, &self.staying, room));
         }
     }
 
-    /// Why what leaving brokers hold has nowhere to go, if it has not.
-    fn corner(&self) -> Option<String> {
-        let wide = balance::too_wide(&self.summary.layout, &self.leaving, &self.staying);
+    fn say_who_goes(&self, plan: &mut Plan) {
+        let to_move = |ids: &BTreeSet<i32>| ids.iter().map(|id| self.held(*id)).sum::<u64>();
+        if let Some(first) = self.lost.first() {
+            let why = self.desired.lost.brokers.get(first).map_or("it has neither Pod nor volume", String::as_str);
+            let reason = format!("broker {first} is lost ({why}), {} replica(s) to move", to_move(&self.lost));
+            return self.say(plan, "Replace", format!("{} to go", self.lost.len()), reason);
+        }
+        // What is left of a forgotten one goes by itself once it is deleted.
+        let has_volume = |id: i32| {
+            let mut claims = self.observed.of(Kind::PersistentVolumeClaim);
+            claims.any(|(_, claim)| claim.broker() == Some(id) && !claim.is_going())
+        };
+        let here = |id: &i32| self.summary.registered.contains(id) || has_volume(*id);
+        let dismissed: Vec<i32> = self.desired.dismissed.iter().copied().filter(here).collect();
+        let step = format!("{} to go", self.leaving.len() + dismissed.len());
+        if let Some(first) = self.leaving.first() {
+            let reason = format!("broker {first} leaves, {} replica(s) to move", to_move(&self.leaving));
+            self.say(plan, "ScaleIn", step, reason);
+        } else if let Some(first) = dismissed.first() {
+            self.say(plan, "ScaleIn", step, format!("broker {first} leaves"));
+        }
+    }
+
+    /// Why what `emptied` hold has nowhere to go, if it has not.
+    fn corner(&self, emptied: &BTreeSet<i32>) -> Option<String> {
+        let wide = balance::too_wide(&self.summary.layout, emptied, &self.staying);
         if wide.is_empty() {
             return None;
         }
@@ -176,7 +198,7 @@ impl Ground<'_> {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let ids: Vec<String> = self.leaving.iter().map(i32::to_string).collect();
+        let ids: Vec<String> = emptied.iter().map(i32::to_string).collect();
         Some(format!(
             "broker(s) {} cannot leave: {} broker(s) would stay, fewer than there are replicas of topic(s) {}{more}; nothing is \
              moved: give them fewer replicas, delete them, or raise replicas again",
@@ -246,13 +268,15 @@ impl Ground<'_> {
         let of_cluster = |id: &&i32| desired.brokers.contains_key(id) || desired.kept.contains(id);
         let with_pod: BTreeSet<i32> = self.observed.of(Kind::Pod).filter_map(|(_, pod)| pod.broker()).collect();
         for id in self.summary.registered.iter().filter(|id| !of_cluster(id)) {
-            let held = self.held(*id);
+            let (held, lost) = (self.held(*id), self.lost.contains(id));
             if held > 0 {
-                let message = format!(
-                    "broker {id} is registered with {held} replica(s), and has neither Pod nor volume: move them to other brokers, \
-                     then it is unregistered"
-                );
-                plan.refuse(Reason::BrokerRegistered, message);
+                if !lost && !self.desired.lost.refusals.iter().any(|one| one.reason == Reason::DataAtRisk) {
+                    let message = format!(
+                        "broker {id} is registered with {held} replica(s), and has neither Pod nor volume, and yet the cluster hears \
+                         it: give its Pod its labels back, or stop it"
+                    );
+                    plan.refuse(Reason::BrokerRegistered, message);
+                }
                 continue;
             }
             if self.desired.brokers.is_empty() {
@@ -264,7 +288,8 @@ impl Ground<'_> {
             // The cluster's controller refuses one that lives, or that was given something meanwhile.
             plan.waits = true;
             let live = self.summary.layout.brokers.get(id).is_some_and(|node| node.live);
-            if !live && !with_pod.contains(id) && self.somebody_serves() {
+            // Of one that is lost the Pod is left that its node does not let go.
+            if !live && (lost || !with_pod.contains(id)) && self.somebody_serves() {
                 plan.steps.push(Step::Unregister { broker: *id });
             }
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::cluster::fixture::{holding, wanted};
 use crate::cluster::layout::Layout;
+use crate::cluster::lost::Host;
 
 /// What is planned, look by look, until there is nothing to do.
 fn story(cluster: &ottla_crds::Cluster, observed: &mut Observed) -> String {
@@ -155,7 +156,14 @@ fn a_broker_without_pod_and_volume_is_forgotten_once_it_holds_nothing() {
     layout(&mut observed).brokers.get_mut(&2).unwrap().live = false;
     let two = brokers(2, "");
     let plan = planned(&two, &observed);
-    assert_eq!(plan.refusals[0].reason, Reason::BrokerRegistered);
+    assert!(moves(&plan)[0].contains("orders-1 to ["), "others hold what it had: {}", told(&plan));
+    assert_eq!(plan.operation.map(|one| one.kind), Some("Replace"));
+    layout(&mut observed).brokers.get_mut(&2).unwrap().live = true;
+    assert_eq!(
+        planned(&two, &observed).refusals[0].reason,
+        Reason::BrokerRegistered,
+        "but not while it lives somewhere"
+    );
     observed.documents = holding(3, &[("orders", &[&[0, 1]])]);
     let alive = planned(&two, &observed);
     assert!(!steps(&alive).iter().any(|step| step.starts_with("unregister")), "the cluster still hears it");
@@ -168,4 +176,62 @@ fn a_broker_without_pod_and_volume_is_forgotten_once_it_holds_nothing() {
     }
     let plan = planned(&two, &observed);
     assert!(plan.waits && !steps(&plan).iter().any(|step| step.starts_with("unregister")));
+}
+
+/// The last of three brokers is on a node that is gone, for long enough.
+fn one_is_lost(topics: &[(&str, &[&[i32]])]) -> Observed {
+    let mut observed = whole(3, topics);
+    observed.now = "2026-02-01T10:00:00Z".parse().unwrap();
+    observed.hosts.nodes.insert("n2".to_owned(), Host::Gone);
+    let conditions = json!([{"type": "Ready", "status": "False", "lastTransitionTime": "2026-02-01T09:00:00Z"}]);
+    edit(&mut observed, Kind::Pod, "c-a-2", json!({"spec": {"nodeName": "n2"}, "status": {"conditions": conditions}}));
+    let found = layout(&mut observed);
+    found.brokers.get_mut(&2).unwrap().live = false;
+    for spot in found.topics.values_mut().flat_map(|held| &mut held.partitions).filter(|spot| spot.current.len() > 1) {
+        spot.current.retain(|id| *id != 2);
+    }
+    observed
+}
+
+#[test]
+fn a_broker_that_is_lost_is_replaced_under_another_id() {
+    let mut observed = one_is_lost(&[ORDERS]);
+    insta::assert_snapshot!(story(&brokers(3, ", rebalance: {mode: Off}"), &mut observed));
+    let left: Vec<&str> = observed.of(Kind::PersistentVolumeClaim).map(|(name, _)| name).collect();
+    assert_eq!(left, ["data-c-a-0", "data-c-a-1", "data-c-a-3"]);
+    assert_eq!(layout(&mut observed).brokers.keys().copied().collect::<Vec<_>>(), [0, 1, 3]);
+}
+
+#[test]
+fn nothing_is_replaced_or_deleted_while_records_are_at_risk() {
+    let observed = one_is_lost(&[ORDERS, ("alone", &[&[2]])]);
+    let plan = planned(&brokers(3, ""), &observed);
+    assert_eq!(steps(&plan), [""; 0]);
+    assert_eq!(plan.refusals.iter().map(|one| one.reason).collect::<Vec<_>>(), [Reason::DataAtRisk]);
+}
+
+#[test]
+fn what_is_left_of_a_broker_that_was_replaced_goes_when_its_node_lets_it() {
+    let mut observed = one_is_lost(&[ORDERS]);
+    let three = brokers(3, "");
+    while observed.documents.summary().unwrap().registered.contains(&2) {
+        let plan = planned(&three, &observed);
+        perform(&mut observed, &plan);
+    }
+    let plan = planned(&three, &observed);
+    let both = ["delete PersistentVolumeClaim data-c-a-2: Dismissed", "delete Pod c-a-2: Dismissed"];
+    assert!(both.iter().all(|one| steps(&plan).contains(&(*one).to_owned())), "{}", told(&plan));
+    let going = json!({"metadata": {"deletionTimestamp": "2026-02-01T10:00:00Z"}});
+    edit(&mut observed, Kind::Pod, "c-a-2", going.clone());
+    edit(&mut observed, Kind::PersistentVolumeClaim, "data-c-a-2", going);
+    settle(&three, &mut observed);
+    let plan = planned(&three, &observed);
+    assert_eq!(told(&plan), "waits: false", "nobody waits for it");
+    // It comes back before its Pod is gone, registers, and holds nothing.
+    layout(&mut observed).brokers.insert(2, crate::cluster::layout::Node { live: true, ..Default::default() });
+    let Documents::Whole(summary) = &mut observed.documents else { panic!("whole") };
+    summary.registered.insert(2);
+    summary.retired.remove(&2);
+    let wanted = wanted(&three, &observed).unwrap();
+    assert_eq!((wanted.brokers.keys().copied().collect::<Vec<_>>(), wanted.dismissed), (vec![0, 1, 3], vec![2]));
 }

@@ -15,7 +15,7 @@ use ottla_core::metadata::ExplicitConfig;
 use ottla_core::replica::Settings;
 use ottla_core::types::BrokerId;
 
-pub use listeners::{ListenerConfig, ListenerError};
+pub use listeners::{ListenerConfig, ListenerError, advertised};
 pub use properties::{PropertiesError, parse as parse_properties};
 
 /// Why a broker cannot run with what it was given.
@@ -97,6 +97,12 @@ impl Config {
     /// Where clients connect.
     pub fn listeners(&self) -> &[ListenerConfig] {
         &self.listeners
+    }
+
+    /// `ottla.advertised.listeners.file`: a file that says what `advertised.listeners` does not, if there is one.
+    pub fn advertised_file(&self) -> Option<&Path> {
+        let path = self.values.text(&broker::OTTLA_ADVERTISED_LISTENERS_FILE).map(Path::new);
+        path.filter(|path| !path.as_os_str().is_empty())
     }
 
     /// The data directory.

@@ -19,7 +19,6 @@ mod remote;
 mod service;
 mod shell;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::advertised::Endpoints;
 use crate::applier::Applier;
 use crate::clock::Clock;
 use crate::data::{Data, Doubts};
@@ -132,8 +132,8 @@ pub struct Setup {
     pub config: BrokerConfig,
     /// Its failure domain.
     pub rack: Option<String>,
-    /// What clients of each listener are told.
-    pub endpoints: Vec<(String, Endpoint)>,
+    /// What clients of each listener are told, now and whenever it changes.
+    pub endpoints: watch::Receiver<Endpoints>,
     /// The cluster that the data directory belongs to.
     pub cluster: ClusterId,
     /// The data directory.
@@ -183,7 +183,7 @@ pub struct Place {
 pub async fn start(
     config: &crate::config::Config,
     place: Place,
-    endpoints: Vec<(String, Endpoint)>,
+    endpoints: watch::Receiver<Endpoints>,
     data: &Arc<Data>,
     (partitions, metadata): (&Arc<Partitions>, &Arc<MetadataCell>),
     shutdown: &CancellationToken,
@@ -274,8 +274,11 @@ where
     let created_elsewhere = setup.created_elsewhere.clone();
     blocking(move || init(&*coordination, cluster, recorded, created_elsewhere)).await?;
 
-    let mut endpoints: BTreeMap<_, _> = setup.endpoints.iter().cloned().collect();
-    endpoints.extend(setup.grpc.as_ref().map(|(_, endpoint)| (GRPC.to_owned(), endpoint.clone())));
+    let mut reached = Reached {
+        grpc: setup.grpc.as_ref().map(|(_, endpoint)| (GRPC.to_owned(), endpoint.clone())),
+        clients: setup.endpoints.clone(),
+    };
+    let endpoints = reached.now();
     let registration = Registration {
         broker: setup.me,
         cluster: setup.cluster,
@@ -305,7 +308,7 @@ where
     started.admit(me, run, shutdown).await?;
     let ledger = Arc::clone(&started.ledger);
     blocking(move || ledger.lock().admit()).await;
-    tasks.spawn(attend(started.handle.clone(), (me, run), Arc::clone(&started.ledger), shutdown.clone()));
+    tasks.spawn(attend(started.handle.clone(), (me, run), reached, Arc::clone(&started.ledger), shutdown.clone()));
     tasks.spawn(questions::run(started.handle.clone(), partitions, shutdown.clone()));
     Ok(started.handle)
 }
@@ -340,7 +343,7 @@ impl Started {
 
     async fn admit(&self, me: BrokerId, run: Incarnation, shutdown: &CancellationToken) -> Result<(), StartError> {
         loop {
-            match self.handle.admit(me, run).await {
+            match self.handle.admit(me, run, None).await {
                 Ok(()) => return Ok(()),
                 Err(RegisterError::NotController(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -456,20 +459,44 @@ fn link_thread(link: Link, shutdown: &CancellationToken, tasks: &TaskTracker) {
     });
 }
 
-/// What this broker has to say when metadata changes: that what it deleted is gone, and, if it was
-/// taken for dead, that it is here. It was out of every in-sync set meanwhile, and comes back as any follower does.
+/// Where this broker is reached: by other brokers, and by clients, which may change.
+struct Reached {
+    grpc: Option<(String, Endpoint)>,
+    clients: watch::Receiver<Endpoints>,
+}
+
+impl Reached {
+    fn now(&mut self) -> Endpoints {
+        let mut all = self.clients.borrow_and_update().clone();
+        all.extend(self.grpc.clone());
+        all
+    }
+
+    /// Returns when it may be another one; never if nobody is left to change it.
+    async fn changed(&mut self) {
+        if self.clients.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// What this broker has to say when metadata changes: that what it deleted is gone; if it was taken for dead, that it is
+/// here; if it is reached elsewhere than everybody is told, where. Who was taken for dead was out of every in-sync set
+/// meanwhile, and comes back as any follower does.
 async fn attend(
     handle: Handle,
     (me, run): (BrokerId, Incarnation),
+    mut reached: Reached,
     ledger: Arc<Mutex<Ledger>>,
     shutdown: CancellationToken,
 ) {
     let changed = Arc::clone(&ledger.lock().changed);
     while !shutdown.is_cancelled() {
-        let known = Arc::clone(&ledger);
-        let (gone, fenced) = blocking(move || {
+        let (known, endpoints) = (Arc::clone(&ledger), reached.now());
+        let wanted = endpoints.clone();
+        let (gone, fenced, elsewhere) = blocking(move || {
             let mut known = known.lock();
-            (known.gone(), known.is_fenced(run))
+            (known.gone(), known.is_fenced(run), known.is_elsewhere(run, &wanted))
         })
         .await;
         if !gone.is_empty() && !handle.replicas_deleted(me, &gone).await {
@@ -478,9 +505,11 @@ async fn attend(
             tokio::time::sleep(ASK_AGAIN * 10).await;
             continue;
         }
-        if fenced {
-            match handle.admit(me, run).await {
-                Ok(()) => tracing::info!(%run, "this broker was taken for dead, and is admitted again"),
+        if fenced || elsewhere {
+            match handle.admit(me, run, Some(endpoints)).await {
+                Ok(()) if fenced => tracing::info!(%run, "this broker was taken for dead, and is admitted again"),
+                // A controller of an older version leaves them as they were; it is asked again when metadata changes.
+                Ok(()) => tracing::info!("where clients are told to connect has changed"),
                 Err(error) => {
                     tracing::debug!(%error, "ask to be admitted again");
                     tokio::time::sleep(ASK_AGAIN).await;
@@ -490,6 +519,7 @@ async fn attend(
         }
         tokio::select! {
             () = changed.notified() => {}
+            () = reached.changed() => {}
             () = shutdown.cancelled() => return,
         }
     }

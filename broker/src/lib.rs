@@ -3,6 +3,7 @@
 //! Owns what a broker is made of and how it runs as a process. Decisions live in `ottla-core`, bytes on disk in
 //! `ottla-log`; this crate connects them to sockets. Must never be imported by a client, `ottla dev` excepted.
 
+pub mod advertised;
 pub mod applier;
 pub mod args;
 pub mod certificates;

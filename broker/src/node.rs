@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::partitions::{self, Partitions, Replica};
 use crate::server::admission::Budget;
 use crate::server::listener::{self, BindError, Bound, Connections};
-use crate::{certificates, controller, data, groups, http, logging, repair, transport};
+use crate::{advertised, certificates, controller, data, groups, http, logging, repair, transport};
 
 /// How long connections get to finish what they are at when the broker stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -177,7 +177,8 @@ impl Running {
         }
         let place = Place { remote, shared, grpc, credentials: credentials.clone() };
         let known = (&partitions, &metadata);
-        let started = controller::start(&config, place, endpoints(&bound), &data, known, &shutdown, &tasks).await;
+        let endpoints = advertised::start(&config, &bound, &shutdown, &tasks).await;
+        let started = controller::start(&config, place, endpoints, &data, known, &shutdown, &tasks).await;
         let controller = started.inspect_err(|_| shutdown.cancel())?;
         let groups = groups::start(&config, &data, &partitions, &metadata, &controller, &shutdown, &tasks).await?;
         let metrics = Arc::new(Metrics::new());
@@ -299,16 +300,6 @@ async fn bind_http(config: &Config) -> Result<Option<TcpListener>, BindError> {
         port,
         source,
     })
-}
-
-/// What clients of each listener are told.
-fn endpoints(bound: &[Bound]) -> Vec<(String, Endpoint)> {
-    let one = |bound: &Bound| {
-        let listener = &bound.listener;
-        let endpoint = Endpoint { host: listener.advertised_host.clone(), port: listener.advertised_port };
-        (listener.name.clone(), endpoint)
-    };
-    bound.iter().map(one).collect()
 }
 
 async fn serve_http(socket: TcpListener, node: Arc<Node>) {

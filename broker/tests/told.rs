@@ -10,6 +10,9 @@ mod peer;
 #[path = "support/trio.rs"]
 mod trio;
 
+#[path = "told/advertised.rs"]
+mod advertised;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -110,7 +110,7 @@ impl World {
 
     fn ask_in(&mut self, b: usize, incarnation: Incarnation) {
         let broker = self.nodes[b].id;
-        self.ask_controller(b, Question::Admit(incarnation), Request::Admit { broker, incarnation });
+        self.ask_controller(b, Question::Admit(incarnation), Request::Admit { broker, incarnation, endpoints: None });
     }
 
     pub(crate) fn registration(&self, b: usize) -> Registration {

@@ -17,6 +17,13 @@ pub struct ListenerConfig {
     pub advertised_port: Option<u16>,
 }
 
+impl ListenerConfig {
+    /// Whether `advertised.listeners` names it.
+    pub fn is_advertised(&self) -> bool {
+        self.advertised_host.is_some() || self.advertised_port.is_some()
+    }
+}
+
 /// What is wrong with a listener.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ListenerError {
@@ -39,6 +46,9 @@ pub enum ListenerError {
     /// Nothing to listen on.
     #[error("listeners is empty; it needs at least one NAME://host:port")]
     Empty,
+    /// A file of addresses that says less than an address.
+    #[error("{0}; it must be a host and a port")]
+    NoAddress(String),
     /// Advertised but not listened on.
     #[error("advertised.listeners names {0}, which listeners does not have")]
     Unknown(String),
@@ -76,6 +86,23 @@ pub(super) fn read(
         listener.advertised_port = (port != 0).then_some(port);
     }
     Ok(read)
+}
+
+/// Reads a file of addresses, in the notation of `advertised.listeners`: name, host and port of each listener in it.
+///
+/// # Errors
+/// [`ListenerError`]
+pub fn advertised(text: &str, listeners: &[ListenerConfig]) -> Result<Vec<(String, String, u16)>, ListenerError> {
+    let said = parse("ottla.advertised.listeners.file", text)?;
+    for (name, host, port) in &said {
+        if !listeners.iter().any(|listener| listener.name == *name) {
+            return Err(ListenerError::Unknown(name.clone()));
+        }
+        if host.is_empty() || *port == 0 {
+            return Err(ListenerError::NoAddress(format!("{name}://{host}:{port}")));
+        }
+    }
+    Ok(said)
 }
 
 fn parse(key: &'static str, text: &str) -> Result<Vec<(String, String, u16)>, ListenerError> {
@@ -146,5 +173,21 @@ mod tests {
         check("PLAINTEXT://:1,plaintext://:2", None, "twice");
         check("SSL://:9093", None, "only PLAINTEXT works");
         check("PLAINTEXT://:9092", Some("OTHER://:1"), "which listeners does not have");
+    }
+
+    #[test]
+    fn a_file_says_whole_addresses_of_listeners_that_there_are() {
+        let listeners = read("PLAINTEXT://:9092,OUT://:9094", None, "OUT:PLAINTEXT").unwrap();
+        let said = advertised(" out://[2001:db8::1]:31234\n", &listeners).unwrap();
+        assert_eq!(said, [("OUT".to_owned(), "2001:db8::1".to_owned(), 31_234)]);
+        assert_eq!(advertised("", &listeners).unwrap(), []);
+        let wrong = |text, sentence: &str| {
+            let error = advertised(text, &listeners).unwrap_err();
+            assert!(error.to_string().contains(sentence), "{error}");
+        };
+        wrong("IN://a:1", "which listeners does not have");
+        wrong("OUT://:31234", "a host and a port");
+        wrong("OUT://a:0", "a host and a port");
+        wrong("OUT", "NAME://host:port");
     }
 }

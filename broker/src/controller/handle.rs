@@ -20,6 +20,7 @@ use super::codes::create_topic_code;
 use super::ledger::Gone;
 use super::producer_ids::ProducerIds;
 use super::shell::{Ask, Input, Stage};
+use crate::advertised::Endpoints;
 
 const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
@@ -155,8 +156,14 @@ impl Handle {
         Some(state.leads == 0)
     }
 
-    pub(super) async fn admit(&self, broker: BrokerId, incarnation: Incarnation) -> Result<(), RegisterError> {
-        ask!(self, Admit, Request::Admit { broker, incarnation }, Err(NotController.into()))
+    /// With `endpoints`, this broker says as well where it is reached now.
+    pub(super) async fn admit(
+        &self,
+        broker: BrokerId,
+        incarnation: Incarnation,
+        endpoints: Option<Endpoints>,
+    ) -> Result<(), RegisterError> {
+        ask!(self, Admit, Request::Admit { broker, incarnation, endpoints }, Err(NotController.into()))
     }
 }
 

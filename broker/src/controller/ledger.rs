@@ -15,6 +15,7 @@ use ottla_core::types::{BrokerId, ClusterId, ControllerEpoch, Incarnation, Parti
 use tokio::sync::Notify;
 
 use super::copies::{Copies, CopiesError};
+use crate::advertised::Endpoints;
 
 /// What the rest of the broker does with images.
 pub trait Site: Send {
@@ -207,6 +208,12 @@ impl Ledger {
     pub(super) fn is_fenced(&self, run: Incarnation) -> bool {
         let known = self.follower.image().broker(self.me);
         self.admitted && known.is_some_and(|broker| broker.fenced && broker.incarnation == run)
+    }
+
+    /// Whether everybody is told another way to that run of this broker than `wanted`.
+    pub(super) fn is_elsewhere(&self, run: Incarnation, wanted: &Endpoints) -> bool {
+        let known = self.follower.image().broker(self.me);
+        self.admitted && known.is_some_and(|broker| broker.endpoints != *wanted && broker.incarnation == run)
     }
 
     /// It could not be said; it will be tried again.

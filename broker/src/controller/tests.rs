@@ -44,12 +44,15 @@ struct Ground {
     coordination: Arc<dyn Coordination>,
     recorded: Arc<Mutex<Incarnation>>,
     disk: Arc<SimDisk>,
+    endpoints: watch::Sender<Endpoints>,
 }
 
 impl Ground {
     fn new(coordination: impl Coordination + 'static) -> Self {
         let disk = Arc::new(SimDisk::new(7));
-        Self { coordination: Arc::new(coordination), recorded: Arc::default(), disk }
+        let endpoint = Endpoint { host: "localhost".to_owned(), port: 9092 };
+        let endpoints = watch::Sender::new(Endpoints::from([("PLAINTEXT".to_owned(), endpoint)]));
+        Self { coordination: Arc::new(coordination), recorded: Arc::default(), disk, endpoints }
     }
 
     async fn start(&self) -> Result<Broker, StartError> {
@@ -58,7 +61,7 @@ impl Ground {
             me: ME,
             config: BrokerConfig::default(),
             rack: None,
-            endpoints: vec![("PLAINTEXT".to_owned(), Endpoint { host: "localhost".to_owned(), port: 9092 })],
+            endpoints: self.endpoints.subscribe(),
             cluster: CLUSTER,
             directory: DirectoryId::from_bytes([6; 16]),
             recorded: *self.recorded.lock().expect("no panic"),

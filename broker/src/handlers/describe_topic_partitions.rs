@@ -12,7 +12,7 @@ use ottla_wire::messages::describe_topic_partitions_response::{
 };
 use ottla_wire::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 
-use super::metadata::{ids, offline};
+use super::metadata::{ids, leader, offline};
 use crate::server::dispatch::Cx;
 
 /// The most partitions of one answer, as Kafka's `max.request.partition.size.limit`.
@@ -44,7 +44,7 @@ pub async fn handle(cx: &Cx, request: DescribeTopicPartitionsRequest) -> Describ
             response.next_cursor = Some(Cursor { topic_name: name, partition_index: 0 });
             break;
         }
-        let (topic, next) = page(&image, &name, from, left);
+        let (topic, next) = page(cx, &image, &name, from, left);
         from = 0;
         left -= i32::try_from(topic.partitions.len()).unwrap_or(left);
         response.topics.push(topic);
@@ -57,7 +57,13 @@ pub async fn handle(cx: &Cx, request: DescribeTopicPartitionsRequest) -> Describ
 }
 
 /// Up to `limit` partitions of a topic from partition `from` on, and the partition to go on with if there are more.
-fn page(image: &Image, name: &str, from: i32, limit: i32) -> (DescribeTopicPartitionsResponseTopic, Option<i32>) {
+fn page(
+    cx: &Cx,
+    image: &Image,
+    name: &str,
+    from: i32,
+    limit: i32,
+) -> (DescribeTopicPartitionsResponseTopic, Option<i32>) {
     let Some(topic) = image.topic(name) else {
         let error = if ottla_core::controller::check_name(name).is_ok() {
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
@@ -73,15 +79,21 @@ fn page(image: &Image, name: &str, from: i32, limit: i32) -> (DescribeTopicParti
     };
     let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
     let until = from.saturating_add(limit).min(count);
-    (described(image, topic, from, until), (until < count).then_some(until))
+    (described(cx, image, topic, from, until), (until < count).then_some(until))
 }
 
-fn described(image: &Image, topic: &Arc<Topic>, from: i32, until: i32) -> DescribeTopicPartitionsResponseTopic {
+fn described(
+    cx: &Cx,
+    image: &Image,
+    topic: &Arc<Topic>,
+    from: i32,
+    until: i32,
+) -> DescribeTopicPartitionsResponseTopic {
     let pages = topic.indexed().filter(|(index, _)| (from..until).contains(&index.get()));
     let partitions = pages
         .map(|(index, partition)| DescribeTopicPartitionsResponsePartition {
             partition_index: index.get(),
-            leader_id: partition.leader.map_or(-1, BrokerId::get),
+            leader_id: leader(cx, image, partition).0.map_or(-1, BrokerId::get),
             leader_epoch: partition.leader_epoch.get(),
             replica_nodes: ids(&partition.replicas),
             isr_nodes: ids(&partition.isr),

@@ -24,7 +24,7 @@ pub async fn handle(cx: &Cx, request: MetadataRequest) -> MetadataResponse {
     // Version 0 says "all topics" with an empty list, later ones with null.
     let wanted = request.topics.filter(|topics| cx.version > 0 || !topics.is_empty());
     let topics = match wanted {
-        None => image.topics().values().map(|topic| described(&image, topic)).collect(),
+        None => image.topics().values().map(|topic| described(cx, &image, topic)).collect(),
         Some(wanted) => {
             let may_create = cx.version < 4 || request.allow_auto_topic_creation;
             let mut failed = Vec::new();
@@ -38,12 +38,12 @@ pub async fn handle(cx: &Cx, request: MetadataRequest) -> MetadataResponse {
                 }
             }
             let one = |topic: &MetadataRequestTopic| match (topic_id(topic), &topic.name) {
-                (Some(id), _) => by_id(&image, id),
+                (Some(id), _) => by_id(cx, &image, id),
                 (None, Some(name)) => match image.topic(name) {
-                    Some(topic) => described(&image, topic),
+                    Some(topic) => described(cx, &image, topic),
                     None => unknown(name, &failed),
                 },
-                (None, None) => by_id(&image, TopicId::ZERO),
+                (None, None) => by_id(cx, &image, TopicId::ZERO),
             };
             wanted.iter().map(one).collect()
         }
@@ -74,8 +74,8 @@ pub fn brokers(cx: &Cx, image: &Image) -> Vec<MetadataResponseBroker> {
         .collect()
 }
 
-fn described(image: &Image, topic: &Arc<Topic>) -> MetadataResponseTopic {
-    let partitions = topic.indexed().map(|(index, partition)| described_partition(image, index.get(), partition));
+fn described(cx: &Cx, image: &Image, topic: &Arc<Topic>) -> MetadataResponseTopic {
+    let partitions = topic.indexed().map(|(index, partition)| described_partition(cx, image, index.get(), partition));
     MetadataResponseTopic {
         error_code: ErrorCode::NONE.code(),
         name: Some(topic.name.clone()),
@@ -86,16 +86,30 @@ fn described(image: &Image, topic: &Arc<Topic>) -> MetadataResponseTopic {
     }
 }
 
-fn described_partition(image: &Image, index: i32, partition: &Partition) -> MetadataResponsePartition {
-    let error = if partition.leader.is_some() { ErrorCode::NONE } else { ErrorCode::LEADER_NOT_AVAILABLE };
+fn described_partition(cx: &Cx, image: &Image, index: i32, partition: &Partition) -> MetadataResponsePartition {
+    let (leader, error) = leader(cx, image, partition);
+    // Clients of older versions do not know the other code.
+    let error =
+        if error == ErrorCode::LISTENER_NOT_FOUND && cx.version < 6 { ErrorCode::LEADER_NOT_AVAILABLE } else { error };
     MetadataResponsePartition {
         error_code: error.code(),
         partition_index: index,
-        leader_id: partition.leader.map_or(-1, BrokerId::get),
+        leader_id: leader.map_or(-1, BrokerId::get),
         leader_epoch: partition.leader_epoch.get(),
         replica_nodes: ids(&partition.replicas),
         isr_nodes: ids(&partition.isr),
         offline_replicas: offline(image, partition),
+    }
+}
+
+/// Who leads, as clients of the session's listener may know it: nobody, if the leader has no address there (yet).
+pub fn leader(cx: &Cx, image: &Image, partition: &Partition) -> (Option<BrokerId>, ErrorCode) {
+    let Some(leader) = partition.leader else { return (None, ErrorCode::LEADER_NOT_AVAILABLE) };
+    let listener = &cx.session.listener.name;
+    // Of a leader that is just being unregistered nobody says that it has no address.
+    match image.broker(leader).is_none_or(|broker| broker.endpoints.contains_key(listener)) {
+        true => (Some(leader), ErrorCode::NONE),
+        false => (None, ErrorCode::LISTENER_NOT_FOUND),
     }
 }
 
@@ -127,9 +141,9 @@ fn unknown(name: &str, failed: &[(String, ErrorCode)]) -> MetadataResponseTopic 
     MetadataResponseTopic { error_code: error.code(), name: Some(name.to_owned()), ..Default::default() }
 }
 
-fn by_id(image: &Image, id: TopicId) -> MetadataResponseTopic {
+fn by_id(cx: &Cx, image: &Image, id: TopicId) -> MetadataResponseTopic {
     match image.topic_by_id(id) {
-        Some(topic) => described(image, topic),
+        Some(topic) => described(cx, image, topic),
         None => MetadataResponseTopic {
             error_code: ErrorCode::UNKNOWN_TOPIC_ID.code(),
             topic_id: id.to_bytes(),

@@ -45,6 +45,8 @@ broker_keys! {
         "Where the broker listens, as NAME://host:port separated by commas. An empty host is every address, port 0 any free port.";
     ADVERTISED_LISTENERS "advertised.listeners" Kind::List, None, Now, ReadOnly,
         "Where clients are told to connect, as NAME://host:port. Not set: as listeners says.";
+    OTTLA_ADVERTISED_LISTENERS_FILE "ottla.advertised.listeners.file" Kind::Text, None, Now, ReadOnly,
+        "A file that says where clients of the other listeners are told to connect, in the notation of advertised.listeners. It is read again when it changes; a listener that neither names is told to nobody.";
     LISTENER_SECURITY_PROTOCOL_MAP "listener.security.protocol.map" Kind::List, Some("PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL"), Now, ReadOnly,
         "Which protocol each listener speaks, as NAME:PROTOCOL. Only PLAINTEXT works so far.";
     INTER_BROKER_LISTENER_NAME "inter.broker.listener.name" Kind::Text, None, Later, ReadOnly,

@@ -43,7 +43,9 @@ impl Machine {
             }
             Request::AllocateProducerIds => Answer::AllocateProducerIds(Ok(self.allocate_producer_ids(work))),
             Request::Register(registration) => Answer::Register(self.register(now, work, registration)),
-            Request::Admit { broker, incarnation } => Answer::Admit(self.admit(now, work, broker, incarnation)),
+            Request::Admit { broker, incarnation, endpoints } => {
+                Answer::Admit(self.admit(now, work, (broker, incarnation), endpoints))
+            }
             Request::ReplicasDeleted { broker, topics, partitions } => {
                 self.replicas_deleted(work, broker, &topics);
                 self.moved_replicas_deleted(work, broker, &partitions);

@@ -7,14 +7,14 @@
 //! durably, and only then asks to be admitted: every partition that it leads gets a new epoch. While a process of an id
 //! is heard of, no other is let in under it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::error::{RegisterError, Standing};
 use super::recover::RUNS_SKIPPED;
 use super::{Machine, Member, Registered, Registration, Work};
 use crate::config::TopicConfig;
-use crate::metadata::{Broker, Partition, Topic};
+use crate::metadata::{Broker, Endpoint, Partition, Topic};
 use crate::types::{BrokerId, Incarnation, Lsn, PartitionIndex, TopicId, TopicPartition};
 
 impl Machine {
@@ -147,10 +147,17 @@ impl Machine {
         &mut self,
         now: Instant,
         work: &mut Work,
-        id: BrokerId,
-        incarnation: Incarnation,
+        (id, incarnation): (BrokerId, Incarnation),
+        endpoints: Option<BTreeMap<String, Endpoint>>,
     ) -> Result<(), RegisterError> {
         let known = self.check_run(work, id, incarnation)?;
+        // Where it is reached says nothing about its run: nobody's term ends for it.
+        let moved = endpoints.filter(|endpoints| *endpoints != known.broker.endpoints);
+        if let Some(endpoints) = moved
+            && let Some(member) = self.root_for(work).members.get_mut(&id)
+        {
+            member.broker.endpoints = endpoints;
+        }
         if !known.broker.fenced {
             return Ok(());
         }

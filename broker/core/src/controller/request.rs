@@ -170,12 +170,15 @@ pub enum Request {
     AllocateProducerIds,
     /// Registers a broker and allots its run.
     Register(Registration),
-    /// Admits a registered broker whose data directory records its run.
+    /// Admits a registered broker whose data directory records its run. One that is admitted asks again when it was taken for
+    /// dead, or is reached elsewhere than it was.
     Admit {
         /// The broker.
         broker: BrokerId,
         /// Its run.
         incarnation: Incarnation,
+        /// Where to reach it; `None` for where it registered or last said.
+        endpoints: Option<BTreeMap<String, Endpoint>>,
     },
     /// A broker has deleted what it held of these deleted topics, and of these partitions that moved away.
     ReplicasDeleted {

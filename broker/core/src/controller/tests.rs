@@ -12,7 +12,7 @@ use super::error::{
 };
 use super::*;
 use crate::config::{Alteration, ConfigError};
-use crate::metadata::{ExplicitConfig, Partition, Topic};
+use crate::metadata::{Endpoint, ExplicitConfig, Partition, Topic};
 use crate::topic_name::InvalidName;
 use crate::types::{DirectoryId, Incarnation, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerId, TopicId};
 
@@ -142,7 +142,8 @@ impl Bench {
     fn join(&mut self, broker: i32, recorded: i64) -> Registered {
         let request = registration(broker, recorded, u8::try_from(broker).expect("few brokers"));
         let Answer::Register(Ok(registered)) = self.ask(request) else { panic!("refused") };
-        let admit = Request::Admit { broker: BrokerId::new(broker), incarnation: registered.incarnation };
+        let admit =
+            Request::Admit { broker: BrokerId::new(broker), incarnation: registered.incarnation, endpoints: None };
         assert_eq!(self.ask(admit), Answer::Admit(Ok(())));
         // Nobody is there to beat: whoever comes under that id next finds it free.
         let (broker, incarnation) = (BrokerId::new(broker), registered.incarnation);

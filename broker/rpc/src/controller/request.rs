@@ -15,7 +15,11 @@ impl From<&Request> for Kind {
     fn from(request: &Request) -> Self {
         match request {
             Request::Register(registration) => Self::Register(registration.into()),
-            Request::Admit { broker, incarnation } => Self::Admit(run(*broker, *incarnation)),
+            Request::Admit { broker, incarnation, endpoints } => Self::Admit(pb::Admit {
+                broker: broker.get(),
+                incarnation: incarnation.get(),
+                endpoints: endpoints.as_ref().map(endpoints_to).unwrap_or_default(),
+            }),
             Request::ReplicasDeleted { broker, topics, partitions } => Self::ReplicasDeleted(pb::ReplicasDeleted {
                 broker: broker.get(),
                 topic_ids: topics.iter().map(|id| id.to_bytes().to_vec()).collect(),
@@ -68,9 +72,12 @@ impl TryFrom<Kind> for Request {
     fn try_from(request: Kind) -> Result<Self, DecodeError> {
         Ok(match request {
             Kind::Register(register) => Self::Register(register.try_into()?),
-            Kind::Admit(run) => {
-                Self::Admit { broker: BrokerId::new(run.broker), incarnation: Incarnation::new(run.incarnation) }
-            }
+            Kind::Admit(admit) => Self::Admit {
+                broker: BrokerId::new(admit.broker),
+                incarnation: Incarnation::new(admit.incarnation),
+                // Nobody is reached nowhere.
+                endpoints: Some(endpoints_from(admit.endpoints)?).filter(|endpoints| !endpoints.is_empty()),
+            },
             Kind::ReplicasDeleted(deleted) => Self::ReplicasDeleted {
                 broker: BrokerId::new(deleted.broker),
                 topics: each(deleted.topic_ids, |id| Ok(TopicId::from_bytes(sixteen(&id, "a topic id")?)))?,

@@ -181,7 +181,7 @@ fn an_emptied_disk_is_out_of_everything_before_its_broker_is_admitted() {
     assert_eq!(cluster.partition("followed").isr, ids(&[1]));
     let alone = cluster.partition("alone");
     assert_eq!((alone.leader, alone.isr, alone.elr, alone.last_known_elr), (None, ids(&[]), ids(&[]), ids(&[2])));
-    let admit = Request::Admit { broker: id(2), incarnation: registered.incarnation };
+    let admit = Request::Admit { broker: id(2), incarnation: registered.incarnation, endpoints: None };
     assert_eq!(cluster.bench.ask(admit), Answer::Admit(Ok(())));
     assert_eq!(cluster.partition("led").isr, ids(&[1, 3]), "it comes back only when it has caught up");
     assert_eq!(cluster.partition("alone").leader, None, "and never where nobody has the records");
@@ -202,7 +202,10 @@ fn what_a_broker_lost_is_named_and_the_rest_stays() {
     assert_eq!(cluster.partition("kept").isr, ids(&[2, 1]));
     // While it runs, the same.
     let incarnation = registered.incarnation;
-    assert_eq!(cluster.bench.ask(Request::Admit { broker: id(2), incarnation }), Answer::Admit(Ok(())));
+    assert_eq!(
+        cluster.bench.ask(Request::Admit { broker: id(2), incarnation, endpoints: None }),
+        Answer::Admit(Ok(()))
+    );
     let kept = TopicPartition::new(cluster.bench.topic("kept").id, PartitionIndex::new(0));
     let request = Request::ReplicasLost { broker: id(2), incarnation, partitions: vec![kept] };
     assert_eq!(cluster.bench.ask(request), Answer::ReplicasLost(Ok(())));
@@ -270,7 +273,10 @@ fn a_broker_that_was_only_paused_is_admitted_again_and_not_into_in_sync_sets() {
     let incarnation = cluster.dies(2);
     let alone = cluster.partition("alone");
     assert_eq!((alone.leader, alone.isr, alone.elr), (None, ids(&[]), ids(&[2])));
-    assert_eq!(cluster.bench.ask(Request::Admit { broker: id(2), incarnation }), Answer::Admit(Ok(())));
+    assert_eq!(
+        cluster.bench.ask(Request::Admit { broker: id(2), incarnation, endpoints: None }),
+        Answer::Admit(Ok(()))
+    );
     cluster.alive.insert(2, incarnation);
     assert_eq!((cluster.partition("a").leader, cluster.partition("a").isr), (Some(id(3)), ids(&[3])));
     let alone = cluster.partition("alone");
@@ -327,7 +333,7 @@ fn nobody_is_elected_unclean_unless_the_topic_says_so_or_somebody_asks() {
     assert_eq!((a.leader, a.isr, a.elr), (Some(id(3)), ids(&[3]), ids(&[])));
     assert_eq!(cluster.bench.ask(elect(ElectionKind::Unclean)), elected(Err(ElectLeaderError::NotNeeded)));
     // The old leader comes back as a follower.
-    let admit = Request::Admit { broker: id(2), incarnation };
+    let admit = Request::Admit { broker: id(2), incarnation, endpoints: None };
     assert_eq!(cluster.bench.ask(admit), Answer::Admit(Ok(())));
     assert_eq!(cluster.partition("a").leader, Some(id(3)));
 }

@@ -35,7 +35,7 @@ impl Cluster {
     }
 
     fn admits(&mut self, broker: i32, incarnation: Incarnation) {
-        let admit = Request::Admit { broker: id(broker), incarnation };
+        let admit = Request::Admit { broker: id(broker), incarnation, endpoints: None };
         assert_eq!(self.bench.ask(admit), Answer::Admit(Ok(())));
     }
 }
@@ -80,7 +80,7 @@ fn a_later_controller_knows_how_far_a_journal_was() {
     // Whoever dies half-way and tries again is found older once more.
     let Answer::Register(Ok(registered)) = next.ask(Request::Register(again(10))) else { panic!("refused") };
     assert!(!registered.trusted);
-    let admit = Request::Admit { broker: id(2), incarnation: registered.incarnation };
+    let admit = Request::Admit { broker: id(2), incarnation: registered.incarnation, endpoints: None };
     assert_eq!(next.ask(admit), Answer::Admit(Ok(())));
     assert_eq!(next.store.root().members[&id(2)].synced, Lsn::new(10), "from here on it counts as it is");
 }

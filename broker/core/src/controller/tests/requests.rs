@@ -278,9 +278,32 @@ fn a_broker_that_comes_back_on_its_disk_leads_again_in_a_new_epoch() {
     assert_eq!(after.leader, before.leader);
     assert_eq!(after.leader_epoch, LeaderEpoch::new(1));
     assert_eq!(after.partition_epoch, PartitionEpoch::new(1));
-    let admit = Request::Admit { broker: BrokerId::new(1), incarnation: registered.incarnation };
+    let admit = Request::Admit { broker: BrokerId::new(1), incarnation: registered.incarnation, endpoints: None };
     assert_eq!(bench.ask(admit), Answer::Admit(Ok(())), "a lost answer may be asked for again");
     assert_eq!(bench.topic("a").partitions[0], after, "without another epoch");
+}
+
+#[test]
+fn a_broker_that_is_reached_elsewhere_says_so_and_nothing_else_changes() {
+    let mut bench = Bench::ready();
+    bench.create_one(named("a")).expect("created");
+    let before = bench.topic("a").partitions[0].clone();
+    let at = |host: &str| BTreeMap::from([("OUT".to_owned(), Endpoint { host: host.to_owned(), port: 31_234 })]);
+    let admit = |run: i64, endpoints| Request::Admit {
+        broker: BrokerId::new(1),
+        incarnation: Incarnation::new(run),
+        endpoints,
+    };
+    let known = |bench: &Bench| bench.machine.image().brokers()[&BrokerId::new(1)].clone();
+    assert_eq!(bench.ask(admit(1, Some(at("one")))), Answer::Admit(Ok(())));
+    assert_eq!((known(&bench).endpoints, known(&bench).incarnation), (at("one"), Incarnation::new(1)));
+    assert_eq!(bench.topic("a").partitions[0], before, "its leaderships go on");
+    let writes = bench.writes;
+    assert_eq!(bench.ask(admit(1, Some(at("one")))), Answer::Admit(Ok(())));
+    assert_eq!(bench.ask(admit(1, None)), Answer::Admit(Ok(())));
+    assert_eq!((known(&bench).endpoints, bench.writes), (at("one"), writes), "what is known already is not written");
+    assert!(matches!(bench.ask(admit(2, Some(at("two")))), Answer::Admit(Err(RegisterError::StaleRun { .. }))));
+    assert_eq!(known(&bench).endpoints, at("one"), "only the run that is registered has a say");
 }
 
 #[test]
@@ -317,14 +340,14 @@ fn a_disk_that_was_restored_replaced_or_emptied_leads_nothing() {
         assert!(!registered.trusted, "run {recorded} on directory {directory}");
         let out = |partition: &Partition| partition.leader.is_none() && partition.isr.is_empty();
         assert!(out(&bench.topic("a").partitions[0]));
-        let admit = Request::Admit { broker: BrokerId::new(1), incarnation: registered.incarnation };
+        let admit = Request::Admit { broker: BrokerId::new(1), incarnation: registered.incarnation, endpoints: None };
         assert_eq!(bench.ask(admit), Answer::Admit(Ok(())));
         assert!(out(&bench.topic("a").partitions[0]), "nobody else has the records either: it stays so");
         // Somebody who accepts the loss says so per topic.
         alter(&mut bench, ConfigTarget::Topic("a".into()), set("unclean.leader.election.enable", "true")).expect("set");
         bench.ask(registration(1, registered.incarnation.get(), directory));
         let incarnation = Incarnation::new(registered.incarnation.get() + 1);
-        bench.ask(Request::Admit { broker: BrokerId::new(1), incarnation });
+        bench.ask(Request::Admit { broker: BrokerId::new(1), incarnation, endpoints: None });
         assert_eq!(bench.topic("a").partitions[0].leader, Some(BrokerId::new(1)));
     }
 }
@@ -333,7 +356,7 @@ fn a_disk_that_was_restored_replaced_or_emptied_leads_nothing() {
 fn an_old_run_is_not_admitted_and_a_foreign_directory_is_refused() {
     let mut bench = Bench::ready();
     bench.ask(registration(1, 1, 1));
-    let admit = Request::Admit { broker: BrokerId::new(1), incarnation: Incarnation::new(1) };
+    let admit = Request::Admit { broker: BrokerId::new(1), incarnation: Incarnation::new(1), endpoints: None };
     let stale =
         RegisterError::StaleRun { broker: BrokerId::new(1), got: Incarnation::new(1), registered: Incarnation::new(2) };
     assert_eq!(bench.ask(admit), Answer::Admit(Err(stale)));
@@ -349,6 +372,6 @@ fn a_topic_made_while_its_broker_was_not_yet_admitted_gets_its_leader_then() {
     bench.ask(registration(1, 0, 1));
     let created = bench.create_one(named("a")).expect("created");
     assert_eq!(created.partitions[0].leader, None);
-    bench.ask(Request::Admit { broker: BrokerId::new(1), incarnation: Incarnation::new(1) });
+    bench.ask(Request::Admit { broker: BrokerId::new(1), incarnation: Incarnation::new(1), endpoints: None });
     assert_eq!(bench.topic("a").partitions[0].leader, Some(BrokerId::new(1)));
 }

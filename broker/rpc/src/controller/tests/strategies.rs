@@ -91,15 +91,19 @@ fn presentation() -> BoxedStrategy<Presentation> {
         .boxed()
 }
 
-fn registration() -> BoxedStrategy<Registration> {
+fn endpoints() -> BoxedStrategy<BTreeMap<String, Endpoint>> {
     let endpoint = (".{0,6}", any::<u16>()).prop_map(|(host, port)| Endpoint { host, port });
+    btree_map(".{0,6}", endpoint, 0..3).boxed()
+}
+
+fn registration() -> BoxedStrategy<Registration> {
     let features = (any::<u32>(), any::<u32>()).prop_map(|(min, max)| FeatureRange { min, max });
     (
         broker(),
         any::<[u8; 16]>(),
         standing(),
         option::of(".{0,6}"),
-        btree_map(".{0,6}", endpoint, 0..3),
+        endpoints(),
         features,
         (any::<bool>(), vec(partition_id(), 0..4), vec(partition_id(), 0..4)),
     )
@@ -147,7 +151,11 @@ fn request() -> BoxedStrategy<Request> {
     );
     prop_oneof![
         registration().prop_map(Request::Register),
-        (broker(), run()).prop_map(|(broker, incarnation)| Request::Admit { broker, incarnation }),
+        (broker(), run(), endpoints()).prop_map(|(broker, incarnation, endpoints)| Request::Admit {
+            broker,
+            incarnation,
+            endpoints: Some(endpoints).filter(|endpoints| !endpoints.is_empty()),
+        }),
         (broker(), vec(topic_id(), 0..4), vec((partition_id(), partition_epoch()), 0..4))
             .prop_map(|(broker, topics, partitions)| Request::ReplicasDeleted { broker, topics, partitions }),
         (broker(), run(), vec(change, 0..4)).prop_map(|(broker, incarnation, changes)| Request::AlterPartitions {

@@ -104,7 +104,7 @@ async fn a_stream_carries_both_ways_until_one_side_ends_it() {
         up.unbounded_send(sent).expect("open");
         assert_eq!(soon(downs.next()).await.expect("open").expect("a message"), beat(sequence));
     }
-    let request = Request::Admit { broker: BrokerId::new(1), incarnation: Incarnation::new(1) };
+    let request = Request::Admit { broker: BrokerId::new(1), incarnation: Incarnation::new(1), endpoints: None };
     up.unbounded_send(Up::Ask { id: 77, request }).expect("open");
     let answer = soon(downs.next()).await.expect("open").expect("a message");
     assert!(matches!(answer, Down::Answer { id: 77, .. }), "{answer:?}");

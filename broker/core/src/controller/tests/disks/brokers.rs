@@ -236,7 +236,7 @@ impl World {
             // It is not the registered run any more: it stops.
             self.processes[broker].stop();
         } else if registered.fenced {
-            self.ask(machine, Request::Admit { broker: me, incarnation });
+            self.ask(machine, Request::Admit { broker: me, incarnation, endpoints: None });
         }
     }
 }

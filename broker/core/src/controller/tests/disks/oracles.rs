@@ -181,7 +181,7 @@ impl World {
             process.stage = Stage::Admitting(RequestId(self.asked + 1), incarnation);
             let me = BrokerId::new(broker as i32 + 1);
             // Its answer may come at once.
-            self.ask(machine, Request::Admit { broker: me, incarnation });
+            self.ask(machine, Request::Admit { broker: me, incarnation, endpoints: None });
         } else if let (Answer::Admit(Ok(())), Stage::Admitting(_, run)) = (answer, self.processes[broker].stage.clone())
         {
             self.processes[broker].stage = Stage::Running(run);

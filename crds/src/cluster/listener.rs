@@ -129,7 +129,7 @@ pub struct BrokerTemplate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub host: Option<String>,
-    /// Port that clients are told. Absent: the one that the listener has.
+    /// Port that clients are told. Absent: the node port of the broker's Service, or with a load balancer the listener's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,

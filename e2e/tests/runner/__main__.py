@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "e2e/cluster/runner"))
 sys.path.append(str(ROOT / "e2e/page"))
 import ledger  # noqa: E402
+import outside  # noqa: E402
 import page  # noqa: E402
 import plugin  # noqa: E402
 import readme  # noqa: E402
@@ -39,7 +40,7 @@ def is_ready(pod):
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
-class Suite(plugin.Cases, Stage):
+class Suite(outside.Cases, plugin.Cases, Stage):
     def __init__(self):
         super().__init__("e2e")
         self.folder = tempfile.TemporaryDirectory()
@@ -521,6 +522,9 @@ CASES = [
     Suite.the_plugin_says_how_a_cluster_is, Suite.the_plugin_runs_commands_in_a_pod,
     Suite.the_rights_that_its_page_names_are_enough_and_others_are_named,
     Suite.clients_outside_produce_and_consume_while_brokers_restart, Suite.a_report_has_everything_but_secrets,
+    Suite.clients_outside_connect_through_node_ports, Suite.a_node_port_that_changes_reaches_clients_without_a_restart,
+    Suite.a_broker_that_starts_again_is_found_again, Suite.clients_outside_connect_through_load_balancers,
+    Suite.a_listener_that_is_not_declared_any_more_leaves_nothing,
     Suite.a_volume_grows_under_its_broker, Suite.an_image_that_is_not_there_halts_a_roll,
     Suite.a_broker_that_crashes_halts_a_roll_until_spec_changes,
     Suite.the_first_record_is_acknowledged_soon, Suite.a_broker_alone_can_be_restarted,

@@ -9,6 +9,7 @@ use ottla_crds::cluster::{Listener, ListenerType, Pool, UpdatePolicy};
 use ottla_crds::{Cluster, ClusterSpec};
 
 use super::names;
+use super::outside;
 use super::reason::{Reason, Refusal};
 use super::windows;
 
@@ -27,10 +28,14 @@ const OURS: &[&str] = &[
     "log.dirs",
 ];
 /// The same, by how they begin.
-const OURS_BEGIN: &[&str] = &["ottla.http.", "ottla.grpc.", "ottla.kubernetes.", "ottla.log.format"];
+const OURS_BEGIN: &[&str] =
+    &["ottla.http.", "ottla.grpc.", "ottla.advertised.", "ottla.kubernetes.", "ottla.log.format"];
 
 /// What nodes say of where they are, and what Kubernetes copies onto the Pods that are bound to them.
 const RACKS: &[&str] = &["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
+
+/// How the Services of every Cluster end.
+const OUR_SERVICES: &[&str] = &["bootstrap", "brokers"];
 
 /// The longest name of a host, and of most objects.
 const LABEL_LENGTH_MAX: usize = 63;
@@ -44,6 +49,7 @@ pub fn check(cluster: &Cluster) -> Result<(), Refusal> {
     config(spec)?;
     brokers(spec)?;
     spec.listeners.iter().try_for_each(listener)?;
+    outside::listeners(&spec.listeners).try_for_each(|one| outside(spec, one))?;
     spec.pools.iter().try_for_each(rack)?;
     updates(spec)?;
     if spec.authorization.enabled {
@@ -113,13 +119,38 @@ fn listener(listener: &Listener) -> Result<(), Refusal> {
     if !listener.authentication.is_empty() {
         return unsupported("authentication");
     }
-    if !internal {
-        return unsupported("a type other than Internal");
-    }
     let port = listener.port;
     if [i32::from(names::GRPC_PORT), i32::from(names::HTTP_PORT)].contains(&port) {
         let message = format!("spec.listeners[{name}]: port {port} is the brokers' own; choose another one");
         return Err(Refusal::new(Reason::ListenerUnsupported, message));
+    }
+    Ok(())
+}
+
+/// What only listeners have that clients outside connect to.
+fn outside(spec: &ClusterSpec, listener: &Listener) -> Result<(), Refusal> {
+    let refuse = |what: String| {
+        let message = format!("spec.listeners[{}]: {what}", listener.name);
+        Err(Refusal::new(Reason::ListenerUnsupported, message))
+    };
+    let name = listener.name.as_str();
+    if OUR_SERVICES.contains(&name) {
+        return refuse("its Service would have the name of one that every Cluster has; choose another name".to_owned());
+    }
+    let of_broker = |other: &&Listener| {
+        let id = name.strip_prefix(&other.name).and_then(|rest| rest.strip_prefix('-'));
+        id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    if let Some(other) = outside::listeners(&spec.listeners).find(of_broker) {
+        let what =
+            format!("its Service would have the name of a broker's on listener {}; choose another name", other.name);
+        return refuse(what);
+    }
+    let Some(template) = &listener.broker_template else { return Ok(()) };
+    let same_host = template.host.as_ref().is_some_and(|host| !host.contains("{id}"));
+    let same_port = template.port.is_some() || listener.kind == ListenerType::LoadBalancer;
+    if same_host && same_port && declared_brokers(spec) > 1 {
+        return refuse("brokerTemplate gives every broker the same address; put {id} into host".to_owned());
     }
     Ok(())
 }
@@ -191,6 +222,9 @@ mod tests {
         assert_eq!(verdict("c", "a", ""), None);
         let spec = ", config: {min.insync.replicas: 3, num.partitions: 6}, listeners: [{name: internal, port: 9092}]";
         assert_eq!(verdict("c", "a", spec), None);
+        let spec = ", listeners: [{name: x, port: 9094, type: NodePort, insecure: true, brokerTemplate: {host: b.example.org}}, \
+                    {name: x-y, port: 9095, type: LoadBalancer, insecure: true, brokerTemplate: {host: \"b{id}\", port: 1}}]";
+        assert_eq!(verdict("c", "a", spec), None);
     }
 
     #[test]
@@ -202,8 +236,17 @@ mod tests {
         refused("config: {min.insync.replicas: 4}", Reason::TooFewBrokers, "declares 3 broker");
         refused("config: {default.replication.factor: 5}", Reason::TooFewBrokers, "raise replicas");
         refused("listeners: [{name: x, port: 9094, type: NodePort}]", Reason::ListenerInsecure, "insecure: true");
-        let external = "listeners: [{name: x, port: 9094, type: NodePort, insecure: true}]";
-        refused(external, Reason::ListenerUnsupported, "spec.listeners[x]");
+        let tls = "listeners: [{name: x, port: 9094, type: NodePort, tls: {}, authentication: [TLS]}]";
+        refused(tls, Reason::ListenerUnsupported, "spec.listeners[x]: tls");
+        let named = |name: &str, more: &str| {
+            format!(
+                "listeners: [{{name: x, port: 9094, type: NodePort, insecure: true}}, {{name: {name}, port: 9095, type: LoadBalancer, insecure: true{more}}}]"
+            )
+        };
+        refused(&named("brokers", ""), Reason::ListenerUnsupported, "choose another name");
+        refused(&named("x-12", ""), Reason::ListenerUnsupported, "broker's on listener x");
+        let same = ", brokerTemplate: {host: b.example.org}";
+        refused(&named("y", same), Reason::ListenerUnsupported, "put {id} into host");
         refused("listeners: [{name: x, port: 9094, tls: {}}]", Reason::ListenerUnsupported, "tls");
         refused("listeners: [{name: x, port: 9644}]", Reason::ListenerUnsupported, "9644");
         refused("updates: {policy: InWindow}", Reason::InvalidWindow, "declare one in spec.updates.windows");

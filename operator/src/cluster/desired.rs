@@ -22,7 +22,7 @@ mod network;
 mod pod;
 mod storage;
 
-pub use config::bootstrap_servers;
+pub use config::{bootstrap_servers, servers};
 pub use storage::filled;
 
 #[cfg(test)]
@@ -104,8 +104,9 @@ pub fn desired(cluster: &Cluster, facts: &Facts, settings: &Settings) -> Result<
     let broker_config = config::brokers(&owner, cluster, &listeners);
     let config_name = broker_config.name.clone();
     children.push(broker_config);
-    children.push(config::clients(&owner, &listeners));
+    children.push(config::clients(&owner, &listeners, &facts.outside));
     children.extend(network::children(&owner, cluster, &listeners));
+    children.extend(network::outside(&owner, &listeners, &seating.ids()));
     let hibernates = is_asked(cluster, names::HIBERNATE);
     // Of brokers that are not to run none has to stay.
     let pods = if hibernates { 0 } else { seating.pods() };
@@ -113,8 +114,15 @@ pub fn desired(cluster: &Cluster, facts: &Facts, settings: &Settings) -> Result<
     for (pool, seat) in seating.seats(cluster) {
         let disk = storage::Disk { owner: &owner, cluster, pool, facts, image: &image };
         children.push(storage::claim(&disk, seat));
-        let recipe =
-            pod::Recipe { owner: &owner, cluster, pool, listeners: &listeners, image: &image, config: &config_name };
+        let recipe = pod::Recipe {
+            owner: &owner,
+            cluster,
+            pool,
+            listeners: &listeners,
+            image: &image,
+            config: &config_name,
+            outside: &facts.outside,
+        };
         children.push(recipe.pod(seat));
     }
     for seat in seating.brokers.values() {
@@ -223,6 +231,13 @@ impl Seating {
     /// How many brokers may have a Pod: also those that are to go.
     fn pods(&self) -> usize {
         self.brokers.len() + self.kept.len() + self.dismissed.len() - self.forgotten
+    }
+
+    /// Every broker that may have a Pod, those that are to go included.
+    fn ids(&self) -> Vec<i32> {
+        let mut ids: Vec<i32> = self.brokers.keys().chain(&self.kept).chain(&self.dismissed).copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     fn seats<'a>(&'a self, cluster: &'a Cluster) -> impl Iterator<Item = (&'a Pool, &'a Seat)> {

@@ -2,6 +2,7 @@
 //!
 //! Owns every such word once. None of them may change between versions.
 
+use ottla_crds::cluster::Listener;
 pub use ottla_crds::names::{
     BROKER_LABEL, CLUSTER_LABEL, DECLARED, DEFAULT_PORT, HIBERNATE, HTTP_PORT, PAUSE, POOL_LABEL, RESTART, RESTARTED,
 };
@@ -16,6 +17,8 @@ pub const REVISION: &str = "ottla.dev/revision";
 pub const IMAGE: &str = "ottla.dev/image";
 /// On volumes: the broker that runs on it has had its share of replicas once; what moves later is others' affair.
 pub const FILLED: &str = "ottla.dev/filled";
+/// On Pods: what their broker tells clients of its outside listeners. A file in the Pod follows it.
+pub const ADVERTISED: &str = "ottla.dev/advertised-listeners";
 /// Keeps a Cluster whose volumes go with it until its metadata is gone as well.
 pub const FINALIZER: &str = "ottla.dev/cluster";
 
@@ -40,6 +43,21 @@ pub fn bootstrap(cluster: &str) -> String {
 /// The headless Service that gives every broker a name.
 pub fn brokers(cluster: &str) -> String {
     format!("{cluster}-brokers")
+}
+
+/// The Service by which clients outside begin on a listener.
+pub fn listener(cluster: &str, listener: &str) -> String {
+    format!("{cluster}-{listener}")
+}
+
+/// The Service by which clients outside reach one broker on a listener.
+pub fn listener_broker(cluster: &str, listener: &str, id: i32) -> String {
+    format!("{cluster}-{listener}-{id}")
+}
+
+/// How a listener is called in a broker's properties.
+pub fn in_properties(listener: &Listener) -> String {
+    listener.name.to_ascii_uppercase()
 }
 
 /// The ConfigMap that clients mount.

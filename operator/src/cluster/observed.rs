@@ -13,6 +13,7 @@ use super::documents::Documents;
 use super::kind::Kind;
 use super::lost::{Hosts, Lost};
 use super::names;
+use super::outside::Outside;
 
 /// What was seen.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,6 +32,8 @@ pub struct Observed {
     pub hosts: Hosts,
     /// Brokers that are lost, as they were judged.
     pub lost: Lost,
+    /// The address of each node that may be read, by its name; none if nobody connects to nodes.
+    pub nodes: BTreeMap<String, String>,
     /// When this was.
     pub now: Timestamp,
 }
@@ -89,6 +92,7 @@ impl Observed {
             forgotten: summary
                 .map(|summary| summary.retired.difference(&summary.registered).copied().collect())
                 .unwrap_or_default(),
+            outside: Outside::of(self),
             steady: match &self.documents {
                 Documents::Absent | Documents::Begun => true,
                 Documents::Damaged(_) => false,
@@ -186,6 +190,8 @@ pub struct Facts {
     pub lost: Lost,
     /// Brokers that were unregistered, and hold nothing.
     pub forgotten: BTreeSet<i32>,
+    /// Where it is reached from outside.
+    pub outside: Outside,
     /// Every partition, if there is one, has a leader and all its in-sync replicas.
     pub steady: bool,
 }

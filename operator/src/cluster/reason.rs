@@ -41,6 +41,8 @@ pub enum Reason {
     ListenerUnsupported,
     /// A listener that strangers reach has no TLS or no authentication, and does not say that it wants none.
     ListenerInsecure,
+    /// A Service of a listener has no address yet.
+    ListenerPending,
     /// A label of nodes that Pods cannot see.
     RackUnsupported,
     /// Authorization is asked for and does not work yet.
@@ -120,6 +122,7 @@ impl Reason {
             Self::NameTooLong => "NameTooLong",
             Self::ListenerUnsupported => "ListenerUnsupported",
             Self::ListenerInsecure => "ListenerInsecure",
+            Self::ListenerPending => "ListenerPending",
             Self::RackUnsupported => "RackUnsupported",
             Self::AuthorizationUnsupported => "AuthorizationUnsupported",
             Self::VolumeImmutable => "VolumeImmutable",

@@ -30,7 +30,7 @@ use super::observed::Observed;
 use super::plan::{Plan, Step, plan};
 use super::reason::{Reason, Refusal};
 use super::status::{View, status};
-use super::{classes, depart, hosts, lost, safety};
+use super::{classes, depart, hosts, lost, nodes, safety};
 use crate::backoff::Backoff;
 
 /// How long one turn may take.
@@ -222,6 +222,7 @@ async fn look_around(context: &Context, cluster: &Cluster, owner: &Owner) -> kub
     observed.now = now();
     look_for_unseen(context, cluster, owner, &mut observed).await?;
     observed.exclusive = classes::exclusive(client, cluster, &observed).await;
+    observed.nodes = nodes::addresses(client, cluster, &observed).await;
     observed.hosts = hosts::hosts(client, &observed).await;
     observed.lost = lost::judge(cluster, &observed);
     Ok(observed)

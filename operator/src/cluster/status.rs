@@ -19,6 +19,7 @@ use super::health::{self, Health};
 use super::kind::Kind;
 use super::names;
 use super::observed::Observed;
+use super::outside::{self, Outside};
 use super::plan::{Operation, Plan, is_current, is_ready};
 use super::reason::{Reason, Refusal};
 use crate::verdict::Conditions;
@@ -68,15 +69,47 @@ fn conditions(view: &View<'_>, health: &Health, now: Timestamp) -> Vec<Condition
     let made = Conditions { before, generation: view.cluster.metadata.generation, now };
     // What keeps a Pod from serving that is not to run is nobody's affair.
     let of_pods = if sleeps(view, health) { &[][..] } else { &health.refusals };
-    let refusals: Vec<&Refusal> = view.refusals.iter().chain(of_pods).collect();
-    vec![
+    let waiting = waiting(view, now);
+    let overdue = waiting.as_ref().filter(|(_, overdue)| *overdue).map(|(refusal, _)| refusal);
+    let refusals: Vec<&Refusal> = view.refusals.iter().chain(of_pods).chain(overdue).collect();
+    let mut conditions = vec![
         made.of("Ready", ready(view, health)),
-        made.of("Reconciling", reconciling(view, health, !refusals.is_empty())),
+        made.of(
+            "Reconciling",
+            reconciling(view, health, waiting.as_ref().map(|(refusal, _)| refusal), !refusals.is_empty()),
+        ),
         made.of("Stalled", stalled(&refusals)),
         made.of("UpdatePending", pending(view)),
         made.of("DataSafe", data_safe(view, health)),
         made.of("Balanced", balanced(view, health)),
-    ]
+    ];
+    conditions.extend(insecure(view).map(|verdict| made.of("Insecure", verdict)));
+    conditions
+}
+
+/// What a listener has no address from yet, and whether it has waited too long: brokers serve meanwhile, and clients that need
+/// no such address notice nothing.
+fn waiting(view: &View<'_>, now: Timestamp) -> Option<(Refusal, bool)> {
+    let desired = view.desired?;
+    let brokers: Vec<i32> = desired.brokers.keys().copied().collect();
+    let waits = Outside::of(view.observed).waits(&desired.owner, &desired::listeners(view.cluster), &brokers, now);
+    waits.map(|(message, overdue)| (Refusal::new(Reason::ListenerPending, message), overdue))
+}
+
+/// Which listeners strangers reach without TLS or without having to say who they are; nothing where strangers reach none.
+fn insecure(view: &View<'_>) -> Option<Verdict> {
+    let listeners = desired::listeners(view.cluster);
+    outside::listeners(&listeners).next()?;
+    let open = outside::listeners(&listeners).filter(|one| one.tls.is_none() || one.authentication.is_empty());
+    let names: Vec<&str> = open.map(|one| one.name.as_str()).collect();
+    if names.is_empty() {
+        return Some(("False", Reason::AsDeclared, String::new()));
+    }
+    let message = format!(
+        "listener {}: whoever reaches it reads and writes everything, and nothing is encrypted (insecure: true)",
+        names.join(", ")
+    );
+    Some(("True", Reason::ListenerInsecure, message))
 }
 
 type Verdict = crate::verdict::Verdict<Reason>;
@@ -112,7 +145,7 @@ fn ready(view: &View<'_>, health: &Health) -> Verdict {
     ("False", reason, format!("{serving} of {total} brokers serve{what}"))
 }
 
-fn reconciling(view: &View<'_>, health: &Health, stalled: bool) -> Verdict {
+fn reconciling(view: &View<'_>, health: &Health, waiting: Option<&Refusal>, stalled: bool) -> Verdict {
     let idle = ("False", Reason::AsDeclared, String::new());
     if view.paused {
         let waiting = view.plan.steps.len();
@@ -145,6 +178,9 @@ fn reconciling(view: &View<'_>, health: &Health, stalled: bool) -> Verdict {
     }
     if view.plan.waits || health.serving < health.total {
         return ("True", Reason::BrokersStarting, format!("{} of {} brokers serve", health.serving, health.total));
+    }
+    if let Some(waiting) = waiting {
+        return ("True", waiting.reason, waiting.message.clone());
     }
     idle
 }
@@ -226,9 +262,10 @@ fn listeners(view: &View<'_>) -> Vec<ListenerStatus> {
         return Vec::new();
     }
     let owner = desired::owner(view.cluster);
+    let outside = Outside::of(view.observed);
     let status = |listener: &ottla_crds::cluster::Listener| ListenerStatus {
         name: listener.name.clone(),
-        bootstrap_servers: Some(desired::bootstrap_servers(&owner, listener)),
+        bootstrap_servers: desired::servers(&owner, listener, &outside),
         ca_secret: None,
     };
     desired::listeners(view.cluster).iter().map(status).collect()

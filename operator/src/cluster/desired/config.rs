@@ -13,17 +13,17 @@ use serde_json::{Map, Value, json};
 
 use super::super::child::{Child, Owner, checksum};
 use super::super::kind::Kind;
-use super::super::names;
+use super::super::names::{self, in_properties};
+use super::super::outside::{self, Outside};
 
 /// Where a Pod finds its properties.
 pub(super) const FILE: &str = "broker.properties";
+/// Where it finds what it tells clients outside, which changes while it runs.
+pub(super) const ADVERTISED: &str = "/etc/ottla-advertised";
+/// The file there.
+pub(super) const FILE_OF_ADVERTISED: &str = "listeners";
 /// Where its volume is mounted. Records lie in a folder below, beside what the file system keeps there for itself.
 pub(super) const VOLUME: &str = "/var/lib/ottla";
-
-/// How a listener is called in a broker's properties.
-pub(super) fn listener_name(listener: &Listener) -> String {
-    listener.name.to_ascii_uppercase()
-}
 
 /// The shared properties of `cluster`'s brokers.
 pub(super) fn brokers(owner: &Owner, cluster: &Cluster, listeners: &[Listener]) -> Child {
@@ -31,8 +31,8 @@ pub(super) fn brokers(owner: &Owner, cluster: &Cluster, listeners: &[Listener]) 
     let mut keys: BTreeMap<String, String> =
         cluster.spec.config.iter().map(|(key, value)| (key.clone(), value.to_string())).collect();
     let ours = [
-        ("listeners", joined(&|one| format!("{}://:{}", listener_name(one), one.port))),
-        ("listener.security.protocol.map", joined(&|one| format!("{}:PLAINTEXT", listener_name(one)))),
+        ("listeners", joined(&|one| format!("{}://:{}", in_properties(one), one.port))),
+        ("listener.security.protocol.map", joined(&|one| format!("{}:PLAINTEXT", in_properties(one)))),
         ("log.dirs", format!("{VOLUME}/data")),
         ("ottla.grpc.listener", format!(":{}", names::GRPC_PORT)),
         ("ottla.http.listener", format!(":{}", names::HTTP_PORT)),
@@ -41,6 +41,9 @@ pub(super) fn brokers(owner: &Owner, cluster: &Cluster, listeners: &[Listener]) 
         ("ottla.log.format", "json".to_owned()),
     ];
     keys.extend(ours.map(|(key, value)| (key.to_owned(), value)));
+    if outside::listeners(listeners).next().is_some() {
+        keys.insert("ottla.advertised.listeners.file".to_owned(), format!("{ADVERTISED}/{FILE_OF_ADVERTISED}"));
+    }
     let mut text = String::new();
     for (key, value) in &keys {
         let _ = writeln!(text, "{key}={}", escaped(value));
@@ -68,17 +71,27 @@ fn escaped(value: &str) -> String {
     text
 }
 
-/// Where clients of a listener begin.
+/// Where clients within Kubernetes begin on a listener.
 pub fn bootstrap_servers(owner: &Owner, listener: &Listener) -> String {
     format!("{}.{}.svc:{}", names::bootstrap(&owner.name), owner.namespace, listener.port)
 }
 
-/// What clients mount: per listener its bootstrap servers and a properties file, the first one's also without its name.
-pub(super) fn clients(owner: &Owner, listeners: &[Listener]) -> Child {
+/// Where the clients that a listener is for begin, once that is known.
+pub fn servers(owner: &Owner, listener: &Listener, outside: &Outside) -> Option<String> {
+    match listener.kind {
+        ListenerType::Internal => Some(bootstrap_servers(owner, listener)),
+        ListenerType::NodePort | ListenerType::LoadBalancer => outside.bootstrap_servers(owner, listener),
+    }
+}
+
+/// What clients mount: per listener its bootstrap servers and a properties file; those of the first one within Kubernetes, or
+/// of the first one if none is, also without its name.
+pub(super) fn clients(owner: &Owner, listeners: &[Listener], outside: &Outside) -> Child {
     let mut data = Map::new();
-    let internal = listeners.iter().filter(|listener| listener.kind == ListenerType::Internal);
-    for listener in internal {
-        let servers = bootstrap_servers(owner, listener);
+    let mut known: Vec<(&Listener, String)> =
+        listeners.iter().filter_map(|listener| Some((listener, servers(owner, listener, outside)?))).collect();
+    known.sort_by_key(|(listener, _)| listener.kind != ListenerType::Internal);
+    for (listener, servers) in known {
         let properties = format!("bootstrap.servers={servers}\nsecurity.protocol=PLAINTEXT\n");
         for prefix in [format!("{}.", listener.name), String::new()] {
             let mut offer = |key: &str, value: &str| {

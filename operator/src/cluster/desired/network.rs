@@ -3,12 +3,13 @@
 //! Owns the Services and the NetworkPolicy. Must never open a port of the brokers' own to everyone.
 
 use ottla_crds::Cluster;
-use ottla_crds::cluster::Listener;
-use serde_json::{Value, json};
+use ottla_crds::cluster::{Listener, ListenerType};
+use serde_json::{Map, Value, json};
 
-use super::super::child::{Child, Owner};
+use super::super::child::{Child, Owner, merge};
 use super::super::kind::Kind;
 use super::super::names;
+use super::super::outside;
 
 pub(super) fn children(owner: &Owner, cluster: &Cluster, listeners: &[Listener]) -> Vec<Child> {
     let mut children = vec![bootstrap(owner, listeners), brokers(owner, listeners)];
@@ -44,6 +45,54 @@ fn brokers(owner: &Owner, listeners: &[Listener]) -> Child {
         "ports": ports,
     });
     owner.child(Kind::Service, names::brokers(&owner.name), json!({"spec": spec}))
+}
+
+/// What clients outside connect to: on each of their listeners any broker that serves, and each broker, whether it is ready
+/// or not: one that leads is connected to as soon as it leads.
+pub(super) fn outside(owner: &Owner, listeners: &[Listener], brokers: &[i32]) -> Vec<Child> {
+    let mut children = Vec::new();
+    for listener in outside::listeners(listeners) {
+        let service = |selector: Value, more: Value| {
+            // By the port's name: while a new number rolls through the Pods, each is reached by its own.
+            let ports = [merged(port(&listener.name, i64::from(listener.port)), json!({"targetPort": listener.name}))];
+            let spec = json!({"type": kind(listener.kind), "selector": selector, "ports": ports});
+            merged(json!({"spec": spec}), json!({"spec": more}))
+        };
+        let name = names::listener(&owner.name, &listener.name);
+        children.push(owner.child(
+            Kind::Service,
+            name,
+            service(owner.selector(), json!({"externalTrafficPolicy": "Cluster"})),
+        ));
+        // Clients that are told the very node of a broker need no other one in between; then the broker sees who they are.
+        let policy = if outside::by_node(listener) { "Local" } else { "Cluster" };
+        for id in brokers {
+            let selector = merged(owner.selector(), json!({names::BROKER_LABEL: id.to_string()}));
+            let more = json!({"externalTrafficPolicy": policy, "publishNotReadyAddresses": true});
+            let mut body = service(selector, more);
+            let template = listener.broker_template.as_ref().map(|template| &template.annotations);
+            for (key, value) in template.into_iter().flatten() {
+                body["metadata"]["annotations"][key] = json!(outside::with_id(value, *id));
+            }
+            let name = names::listener_broker(&owner.name, &listener.name, *id);
+            let labels = Map::from_iter([(names::BROKER_LABEL.to_owned(), json!(id.to_string()))]);
+            children.push(owner.labelled(Kind::Service, name, labels, body));
+        }
+    }
+    children
+}
+
+fn kind(kind: ListenerType) -> &'static str {
+    match kind {
+        ListenerType::Internal => "ClusterIP",
+        ListenerType::NodePort => "NodePort",
+        ListenerType::LoadBalancer => "LoadBalancer",
+    }
+}
+
+fn merged(mut under: Value, over: Value) -> Value {
+    merge(&mut under, over);
+    under
 }
 
 /// Clients reach listeners. Brokers and operators reach the rest, and whoever scrapes reaches the metrics.

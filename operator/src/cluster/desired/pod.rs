@@ -5,14 +5,15 @@
 //! may restart a broker by itself: a new operator restarts nothing.
 
 use ottla_crds::Cluster;
-use ottla_crds::cluster::{Listener, Pool};
+use ottla_crds::cluster::{Listener, ListenerType, Pool};
 use serde_json::{Value, json};
 
 use super::super::child::{Child, Owner, checksum, merge};
 use super::super::kind::Kind;
 use super::super::names;
+use super::super::outside::{self, Outside};
 use super::access::account;
-use super::config::{FILE, VOLUME, listener_name};
+use super::config::{ADVERTISED, FILE, FILE_OF_ADVERTISED, VOLUME};
 use super::{Seat, storage};
 
 /// How long a broker may take to hand over what it leads and to bring everything to disk.
@@ -31,6 +32,7 @@ pub(super) struct Recipe<'a> {
     pub(super) listeners: &'a [Listener],
     pub(super) image: &'a str,
     pub(super) config: &'a str,
+    pub(super) outside: &'a Outside,
 }
 
 impl Recipe<'_> {
@@ -52,6 +54,10 @@ impl Recipe<'_> {
         let mut stamps = json!({names::REVISION: revision, names::DECLARED: self.declared()});
         if let Some(restart) = self.restart() {
             stamps[names::RESTARTED] = json!(restart);
+        }
+        // What clients outside are told is learned and changes while the broker runs: it makes no other Pod.
+        if let Some(advertised) = self.outside.advertised(self.owner, self.listeners, seat.id) {
+            stamps[names::ADVERTISED] = json!(advertised);
         }
         merge(&mut pod.manifest, json!({"metadata": {"annotations": stamps}}));
         pod
@@ -87,6 +93,15 @@ impl Recipe<'_> {
             "seccompProfile": {"type": "RuntimeDefault"},
         });
         merge(&mut security, template.security_context.map_or(json!({}), |context| json!(context)));
+        let mut volumes = vec![
+            json!({"name": "config", "configMap": {"name": self.config}}),
+            json!({"name": "data", "persistentVolumeClaim": {"claimName": seat.claim}}),
+        ];
+        if self.is_outside() {
+            let path = format!("metadata.annotations['{}']", names::ADVERTISED);
+            let items = json!([{"path": FILE_OF_ADVERTISED, "fieldRef": {"fieldPath": path}}]);
+            volumes.push(json!({"name": "advertised", "downwardAPI": {"items": items}}));
+        }
         let mut spec = json!({
             "serviceAccountName": account(&self.owner.name),
             "automountServiceAccountToken": true,
@@ -98,10 +113,7 @@ impl Recipe<'_> {
             "affinity": self.affinity(),
             "topologySpreadConstraints": [self.spread("topology.kubernetes.io/zone"), self.spread("kubernetes.io/hostname")],
             "containers": [self.container(seat)],
-            "volumes": [
-                {"name": "config", "configMap": {"name": self.config}},
-                {"name": "data", "persistentVolumeClaim": {"claimName": seat.claim}},
-            ],
+            "volumes": volumes,
         });
         if !template.tolerations.is_empty() {
             spec["tolerations"] = json!(template.tolerations);
@@ -119,6 +131,11 @@ impl Recipe<'_> {
             "whenUnsatisfiable": "ScheduleAnyway",
             "labelSelector": {"matchLabels": self.owner.selector()},
         })
+    }
+
+    /// Whether clients outside are told addresses that change while the broker runs.
+    fn is_outside(&self) -> bool {
+        outside::listeners(self.listeners).next().is_some()
     }
 
     /// Apart from each other where there is room, unless the pool's owner says it otherwise.
@@ -145,6 +162,13 @@ impl Recipe<'_> {
             self.listeners.iter().map(|one| json!({"name": one.name, "containerPort": one.port})).collect();
         ports.push(json!({"name": "ottla-grpc", "containerPort": names::GRPC_PORT}));
         ports.push(json!({"name": "ottla-http", "containerPort": names::HTTP_PORT}));
+        let mut mounts = vec![
+            json!({"name": "config", "mountPath": "/etc/ottla", "readOnly": true}),
+            json!({"name": "data", "mountPath": VOLUME}),
+        ];
+        if self.is_outside() {
+            mounts.push(json!({"name": "advertised", "mountPath": ADVERTISED, "readOnly": true}));
+        }
         let mut container = json!({
             "name": "broker",
             "image": self.image,
@@ -159,10 +183,7 @@ impl Recipe<'_> {
                 "readOnlyRootFilesystem": true,
                 "capabilities": {"drop": ["ALL"]},
             },
-            "volumeMounts": [
-                {"name": "config", "mountPath": "/etc/ottla", "readOnly": true},
-                {"name": "data", "mountPath": VOLUME},
-            ],
+            "volumeMounts": mounts,
         });
         if let Some(resources) = &self.pool.resources {
             container["resources"] = json!(resources);
@@ -174,8 +195,10 @@ impl Recipe<'_> {
     fn environment(&self, seat: &Seat) -> Value {
         let (owner, pod) = (self.owner, &seat.pod);
         let host = format!("{pod}.{}.{}.svc", names::brokers(&owner.name), owner.namespace);
+        // Of the others the file tells.
+        let internal = self.listeners.iter().filter(|one| one.kind == ListenerType::Internal);
         let advertised: Vec<String> =
-            self.listeners.iter().map(|one| format!("{}://{host}:{}", listener_name(one), one.port)).collect();
+            internal.map(|one| format!("{}://{host}:{}", names::in_properties(one), one.port)).collect();
         let mut variables = vec![
             json!({"name": "OTTLA_NODE_ID", "value": seat.id.to_string()}),
             json!({"name": "OTTLA_ADVERTISED_LISTENERS", "value": advertised.join(",")}),

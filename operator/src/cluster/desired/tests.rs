@@ -49,6 +49,23 @@ fn everything_that_a_pool_may_declare_reaches_its_pods() {
 }
 
 #[test]
+fn a_listener_for_clients_outside_has_a_service_for_each_broker() {
+    let spec = format!(
+        "{{pools: [{}], listeners: [
+            {{name: internal, port: 9092}},
+            {{name: nodes, port: 9094, type: NodePort, insecure: true}},
+            {{name: balanced, port: 9095, type: LoadBalancer, insecure: true, brokerTemplate: {{host: \"b{{id}}.example.org\",
+                annotations: {{external-dns.alpha.kubernetes.io/hostname: \"b{{id}}.example.org\"}}}}}}]}}",
+        pool("a", 1)
+    );
+    let children = children(&cluster(&spec), &Facts::default());
+    let services =
+        ["c-nodes", "c-nodes-0", "c-balanced", "c-balanced-0"].map(|name| find(&children, Kind::Service, name));
+    let shown: Vec<Child> = services.into_iter().chain([find(&children, Kind::Pod, "c-a-0")]).cloned().collect();
+    insta::assert_snapshot!(yaml(&shown));
+}
+
+#[test]
 fn a_disk_has_an_owner_only_if_it_goes_with_its_cluster() {
     let owners = |spec: &str| {
         let children = children(&three(spec), &Facts::default());

@@ -392,3 +392,49 @@ fn a_disk_that_is_being_deleted_keeps_its_broker_running() {
     assert!(plan.refusals.iter().any(|one| one.reason == Reason::VolumeGoing));
     assert!(!steps(&plan).iter().any(|step| step.contains("delete Pod")), "{:?}", steps(&plan));
 }
+
+#[test]
+fn an_address_that_is_learned_reaches_brokers_that_run() {
+    let cluster =
+        three(", listeners: [{name: in, port: 9092}, {name: out, port: 9094, type: NodePort, insecure: true}]");
+    let mut observed = settled(&cluster);
+    let advertised = |observed: &Observed| {
+        let told = |id: i32| observed.get(Kind::Pod, &format!("c-a-{id}")).unwrap().annotation(names::ADVERTISED);
+        [0, 1, 2].map(|id| told(id).map(str::to_owned))
+    };
+    assert_eq!(advertised(&observed), [None, None, None], "nothing is known yet");
+    for id in 0..3 {
+        let ports = json!({"spec": {"ports": [{"name": "out", "port": 9094, "targetPort": "out", "protocol": "TCP",
+            "nodePort": 30_000 + id}]}});
+        edit(&mut observed, Kind::Service, &format!("c-out-{id}"), ports);
+        let bound = json!({"spec": {"nodeName": "n"}, "status": {"hostIP": "10.0.0.1"}});
+        edit(&mut observed, Kind::Pod, &format!("c-a-{id}"), bound);
+    }
+    let plan = planned(&cluster, &observed);
+    assert!(
+        plan.steps.iter().all(|step| matches!(step, Step::Mend { .. })),
+        "no broker is restarted: {:?}",
+        plan.steps
+    );
+    settle(&cluster, &mut observed);
+    let expected = [0, 1, 2].map(|id| Some(format!("OUT://10.0.0.1:{}", 30_000 + id)));
+    assert_eq!(advertised(&observed), expected);
+    // The Service is made anew with another port: what is known last counts, until then what was known before.
+    edit(&mut observed, Kind::Service, "c-out-1", json!({"spec": {"ports": []}}));
+    let plan = planned(&cluster, &observed);
+    perform(&mut observed, &plan);
+    assert_eq!(advertised(&observed), expected);
+}
+
+#[test]
+fn services_of_a_broker_that_has_left_go() {
+    let spec = ", listeners: [{name: out, port: 9094, type: NodePort, insecure: true}]";
+    let mut observed = settled(&three(spec));
+    let two = cluster(&format!("{{pools: [{}]{spec}}}", pool("a", 2)));
+    observed.documents = documents(&[(0, 12), (1, 12), (2, 0)]);
+    settle(&two, &mut observed);
+    let services: Vec<&str> = observed.of(Kind::Service).map(|(name, _)| name).collect();
+    assert_eq!(services, ["c-bootstrap", "c-brokers", "c-out", "c-out-0", "c-out-1"]);
+    settle(&three(""), &mut observed);
+    assert_eq!(observed.of(Kind::Service).count(), 2, "nor does a listener leave anything behind");
+}

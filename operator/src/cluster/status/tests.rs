@@ -221,3 +221,27 @@ fn what_moves_is_told_and_what_is_left_uneven() {
     tell(&three(", rebalance: {mode: Off}"), &observed);
     insta::assert_snapshot!(serde_yaml::to_string(&story).unwrap());
 }
+
+#[test]
+fn a_listener_without_an_address_keeps_nobody_from_serving() {
+    let cluster =
+        three(", listeners: [{name: in, port: 9092}, {name: out, port: 9094, type: LoadBalancer, insecure: true}]");
+    let mut observed = settled(&cluster);
+    for name in ["c-out", "c-out-0", "c-out-1", "c-out-2"] {
+        let born = json!({"metadata": {"creationTimestamp": "2026-02-01T09:58:00Z"}});
+        edit(&mut observed, Kind::Service, name, born);
+    }
+    let ingress = |ip: &str| json!({"status": {"loadBalancer": {"ingress": [{"ip": ip}]}}});
+    edit(&mut observed, Kind::Service, "c-out", ingress("192.0.2.1"));
+    edit(&mut observed, Kind::Service, "c-out-0", ingress("192.0.2.2"));
+    settle(&cluster, &mut observed);
+    let soon = seen(&cluster, &observed, Vec::new(), NOW);
+    insta::assert_snapshot!("listener_pending", serde_yaml::to_string(&(&soon.listeners, shown(&soon))).unwrap());
+    let late = shown(&seen(&cluster, &observed, Vec::new(), "2026-02-01T10:04:00Z"));
+    assert!(late[0].starts_with("Ready=True"), "{late:?}");
+    assert_eq!(late[1], "Reconciling=False AsDeclared");
+    assert!(
+        late[2].starts_with("Stalled=True ListenerPending: no address yet for Service c-out-1, c-out-2:"),
+        "{late:?}"
+    );
+}

@@ -181,8 +181,11 @@ impl Client {
 
     /// Asks the controller once.
     pub(crate) async fn ask_controller<R: Request>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
-        let connection = self.controller().await?;
-        let answer = connection.call(request, self.patience(deadline)).await;
+        let answer = match self.controller().await {
+            Ok(connection) => connection.call(request, self.patience(deadline)).await,
+            Err(error) => Err(error),
+        };
+        // Also one that cannot be connected to: it may have left for good.
         if answer.is_err() {
             self.forget_controller();
         }
@@ -331,5 +334,26 @@ fn settled(error: Error) -> Error {
     match error {
         Error::Retriable(Retriable::Refused(refused)) => Terminal::Refused(refused).into(),
         Error::Retriable(_) | Error::Terminal(_) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_wire::messages::unregister_broker_request::UnregisterBrokerRequest;
+
+    use super::*;
+    use crate::metadata::Broker;
+
+    #[tokio::test]
+    async fn a_controller_that_has_left_is_looked_for_anew() {
+        // Nobody listens at port 1.
+        let left = Broker { address: "127.0.0.1:1".to_owned(), rack: None };
+        let client = Client::new(ClientConfig { bootstrap: vec![left.address.clone()], ..ClientConfig::default() });
+        let id = BrokerId::new(1);
+        let known = Metadata { controller: Some(id), brokers: [(id, left)].into(), ..Metadata::default() };
+        client.0.metadata.lock().unwrap_or_else(PoisonError::into_inner).known = Arc::new(known);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        client.ask_controller(&UnregisterBrokerRequest::default(), deadline).await.unwrap_err();
+        assert_eq!(client.known().controller, None);
     }
 }

@@ -159,6 +159,11 @@ bench-cluster: build ## three brokers beside three of Apache Kafka, and 10,000 p
 	@e2e/setup/need bench-cluster
 	@e2e/bench/run.sh --cluster
 
+.PHONY: bench-operator
+bench-operator: build ## what the operator costs: 10 Clusters with brokers, 2,000 Topics, every write in the API server's audit log
+	@e2e/setup/need gitops
+	@e2e/bench/run.sh --operator
+
 kubernetes: setup-build ## coordination against a real kube-apiserver and etcd, built from their Go modules
 	@e2e/setup/need kubernetes
 	@e2e/kubernetes/run.sh

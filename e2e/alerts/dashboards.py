@@ -1,6 +1,7 @@
 """Whether the dashboards of deploy/grafana can show something: by Grafana's own schemas, by promtool, by what there is to show.
 
-Owns nothing of Grafana: none runs here. What its schemas do not say (ids, variables, places) is checked as Grafana uses it.
+Owns nothing of Grafana: none runs here. What its schemas do not say (ids, variables, places) is checked as Grafana uses it. That
+each metric is really there to be scraped is shown by e2e/gitops.
 """
 
 import json

@@ -3,9 +3,17 @@
 Owns which verdict each state has to have. Cases build on each other: they are one life.
 """
 
+import re
+import sys
+import urllib.request
+
 from api import ours
-from scene import cluster, conditions, expect, told, topic, until
+from kubelet import HTTP_PORT
+from scene import ROOT, cluster, conditions, expect, told, topic, until
 from verdicts import Verdict
+
+sys.path.append(str(ROOT / "e2e/alerts"))
+import dashboards  # noqa: E402
 
 SPACE = "life"
 # In the words of kstatus, of Flux with the expressions of the how-to, of Argo CD with our script.
@@ -54,6 +62,15 @@ class Life:
             seen = self.sees(kind, name, WELL)
             expect(seen == [UNDER_WAY, WELL], f"{kind} {name} was {seen}")
             self.ready(resource, name)
+
+    def dashboards_ask_only_for_what_is_there(self):
+        serving = next(one for one in self.scene.kubelet.containers.values() if one.ready)
+        with urllib.request.urlopen(f"http://{serving.address}:{HTTP_PORT}/metrics", timeout=10) as answer:
+            text = answer.read().decode() + self.operator.metrics()
+        # Counters and histograms are asked for by names that are longer.
+        known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+        absent = {one for one in dashboards.metrics() if one not in known and re.sub(r"_(total|count|sum|bucket)$", "", one) not in known}
+        expect(not absent, f"dashboards ask for {absent}, which neither a broker nor the operator has")
 
     def a_roll_is_under_way_and_never_broken(self):
         since = self.verdicts.mark()
@@ -119,6 +136,7 @@ class Life:
 
     def cases(self):
         return [self.what_no_operator_has_seen_is_not_taken_for_done, self.it_is_under_way_until_it_serves_and_then_well,
-                self.a_roll_is_under_way_and_never_broken, self.a_wrong_config_is_broken_and_says_how_to_mend_it,
-                self.a_topic_of_no_cluster_waits_for_it, self.what_is_paused_is_suspended_whether_something_waits_or_not,
+                self.dashboards_ask_only_for_what_is_there, self.a_roll_is_under_way_and_never_broken,
+                self.a_wrong_config_is_broken_and_says_how_to_mend_it, self.a_topic_of_no_cluster_waits_for_it,
+                self.what_is_paused_is_suspended_whether_something_waits_or_not,
                 self.what_sleeps_is_suspended_and_not_under_way_for_ever, self.what_is_deleted_is_going_until_it_is_gone]

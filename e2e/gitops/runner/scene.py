@@ -48,14 +48,14 @@ class Operator:
 
 
 class Scene:
-    def __init__(self, folder, flags=()):
+    def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.plane = self.folder / "plane"
-        self.flags, self.operators, self.port = flags, [], 19000
+        self.operators, self.port = [], 19000
         self.kubelet, self.stopping = None, threading.Event()
 
     def start(self):
-        subprocess.run([PLANE, "start", self.plane, *self.flags], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([PLANE, "start", self.plane], check=True, stdout=subprocess.DEVNULL)
         self.kubeconfig = self.plane / "kubeconfig"
         self.api = Api(self.kubeconfig)
         self.kubectl("apply", "-k", ROOT / "deploy/operator", "--server-side")

@@ -2,7 +2,7 @@
 # Ottla on a real Kubernetes of four nodes, which is made for it and removed: install, produce, kill, drain, roll, delete.
 #
 #   e2e/tests/run.sh           every case; writes docs/results/operations.md
-#   e2e/tests/run.sh --slice   the first cases, in two minutes; writes no page
+#   e2e/tests/run.sh --slice   the cases of `make test`, in two minutes; writes no page
 #
 # PROVIDER=local|kind as for e2e/cluster/up.sh; BIN is the folder of the binaries (default: bin). What cannot be shown on this
 # machine is skipped, by name.

@@ -533,7 +533,7 @@ CASES = [
 ]
 
 
-# What shows within two minutes that all of it fits together.
+# What `make test` has time for: two minutes.
 SLICE = [
     Suite.nodes_come_up, Suite.readme_is_right_word_for_word, Suite.brokers_stand_in_three_zones_and_know_it,
     Suite.brokers_are_what_restricted_namespaces_allow, Suite.a_producer_and_a_group_begin_their_ledgers, Suite.a_killed_pod_is_made_again,
@@ -558,7 +558,7 @@ def report(began, played):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--slice", action="store_true", help="the first cases, in two minutes; writes no page")
+    parser.add_argument("--slice", action="store_true", help="the cases of `make test`; writes no page")
     if parser.parse_args().slice:
         perform(Suite, SLICE)
     else:

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds the broker and the command of the oldest commit whose brokers may share a cluster with those of this tree, from git,
-# and prints the folder that holds them. Older ones do not echo the controller's beats, and would be taken for dead.
+# and prints the folder that holds them. Older ones show no certificates, and would be refused.
 #
 # Owns which commit that is. Exit code 2: this checkout does not reach back to it (a shallow clone).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-commit=aed83c120a3c53fe2e5eed5cf95939ec6e9719ef
+commit=d9dd99bd4914efc94d2a7f18b3a4ceaace2e76c7
 kept=$HOME/.cache/ottla/before/$commit
 if [ ! -e "$kept/.whole" ]; then
   git -C "$here" cat-file -e "$commit^{commit}" 2>/dev/null || { echo "before: commit $commit is not in this checkout" >&2; exit 2; }

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod balance;
 pub mod brokers;
+pub mod certificates;
 pub mod check;
 pub mod child;
 mod classes;

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that does not work")]
 
+#[path = "api_server/certificates.rs"]
+mod certificates;
 #[path = "api_server/outside.rs"]
 mod outside;
 #[path = "api_server/people.rs"]

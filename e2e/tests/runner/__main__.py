@@ -5,6 +5,7 @@ ledgers as Pods while brokers are killed, drained and restarted. It speaks only 
 """
 
 import argparse
+import base64
 import functools
 import json
 import os
@@ -173,6 +174,25 @@ class Suite(outside.Cases, plugin.Cases, Stage):
         self.note(f"{took:.1f} s from `kubectl scale` of the operator to the broker's being ready")
         expect(took < 15, f"it took {took:.1f} s")
         self.whole()
+
+    def the_certificate_authority_is_replaced_and_nobody_is_restarted(self):
+        self.whole()
+        before, lives = self.uids(), self.restarts()
+        believed = self.secret(f"{CLUSTER}-ca-cert", "ca.crt")
+        began = time.monotonic()
+        self.annotate("rotate-ca=one", "--overwrite")
+        until("it begins", lambda: self.secret(f"{CLUSTER}-ca-cert", "ca.crt") != believed)
+
+        def done():
+            now = self.secret(f"{CLUSTER}-ca-cert", "ca.crt")
+            return now.count("BEGIN CERTIFICATE") == 1 and now != believed and self.conditions()["CertificatesValid"]["reason"] == "CertificatesCurrent"
+        # Kubelets look at what is mounted once a minute or so, twice.
+        until("the old authority is gone", done, 5 * PATIENCE)
+        self.note(f"{time.monotonic() - began:.0f} s, three brokers, none restarted")
+        self.goes_on()
+        self.whole()
+        expect((self.uids(), self.restarts()) == (before, lives), f"brokers were restarted: {self.uids()}, {self.restarts()}")
+        expect({"RotationBegun", "RotationDone"} <= self.told(), f"its Events are {sorted(self.told())}")
 
     def brokers_of_an_older_version_take_turns_with_ours(self):
         """Up, down and up again; in the middle of each roll both are in one cluster."""
@@ -417,6 +437,14 @@ class Suite(outside.Cases, plugin.Cases, Stage):
     def claims(self, name):
         return self.items("pvc", "-l", f"ottla.dev/cluster={name}")
 
+    def secret(self, name, key):
+        text = self.kubectl("get", "secret", name, "-o", "json").stdout
+        return base64.b64decode(json.loads(text)["data"][key]).decode()
+
+    def restarts(self):
+        """How often the containers of brokers have ended."""
+        return {pod["metadata"]["name"]: sum(one["restartCount"] for one in pod["status"]["containerStatuses"]) for pod in self.brokers()}
+
     def uids(self, name=CLUSTER):
         return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.brokers(name)}
 
@@ -517,7 +545,8 @@ CASES = [
     Suite.a_changed_config_restarts_one_broker_at_a_time, Suite.a_roll_goes_on_when_its_operator_is_killed,
     Suite.an_evicted_broker_serves_soon_after_its_operator_is_back, Suite.a_cluster_sleeps_and_wakes_under_its_producer,
     Suite.a_restart_that_a_person_asks_for_reaches_every_broker_once, Suite.a_cluster_grows_and_shrinks,
-    Suite.brokers_of_an_older_version_take_turns_with_ours, Suite.nothing_acknowledged_is_lost, Suite.deleted_and_declared_again_the_records_are_there,
+    Suite.the_certificate_authority_is_replaced_and_nobody_is_restarted, Suite.brokers_of_an_older_version_take_turns_with_ours,
+    Suite.nothing_acknowledged_is_lost, Suite.deleted_and_declared_again_the_records_are_there,
     Suite.metadata_that_was_lost_is_made_again_from_the_volumes, Suite.topics_are_as_declared,
     Suite.the_plugin_says_how_a_cluster_is, Suite.the_plugin_runs_commands_in_a_pod,
     Suite.the_rights_that_its_page_names_are_enough_and_others_are_named,

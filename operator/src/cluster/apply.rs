@@ -15,7 +15,8 @@ use ottla_core::controller::{Document, document};
 use ottla_core::types::ClusterId;
 use serde_json::json;
 
-use super::child::Owner;
+use super::certificates::issue;
+use super::child::{Child, Owner};
 use super::documents::Documents;
 use super::kind::Kind;
 use super::names::MANAGER;
@@ -70,16 +71,11 @@ impl Hands {
         match step {
             Step::CreateMetadata => self.create_metadata(owner, None).await,
             Step::CreateShards => self.create_metadata(owner, documents.summary().map(|known| known.shard_count)).await,
-            Step::Apply { child, .. } => {
-                self.metrics.wrote(child.kind.name(), "apply");
-                let manifest = if child.kind == Kind::Pod { child.manifest.clone() } else { child.stamped() };
-                let how = PatchParams {
-                    field_validation: Some(ValidationDirective::Strict),
-                    ..PatchParams::apply(MANAGER).force()
-                };
-                let sent = api(&self.client, owner, child.kind).patch(&child.name, &how, &Patch::Apply(manifest)).await;
-                sent.map(drop).map_err(failed)
-            }
+            Step::Apply { child, .. } => self.apply(owner, child, None).await.map_err(failed),
+            Step::Certify { secret, order, now } => match issue(secret, order, *now) {
+                Ok(secret) => self.apply(owner, &secret, order.version()).await.map_err(failed),
+                Err(error) => Err(Failure::Failed { what: step.to_string(), why: error.to_string() }),
+            },
             Step::Mend { pod, metadata } => {
                 self.metrics.wrote(Kind::Pod.name(), "patch");
                 let how = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
@@ -99,6 +95,18 @@ impl Hands {
             // Done where brokers are asked.
             Step::Move { .. } | Step::Release { .. } | Step::Unregister { .. } => Ok(()),
         }
+    }
+
+    /// Applies a child; with a version, only if it still is of that one.
+    async fn apply(&self, owner: &Owner, child: &Child, version: Option<&str>) -> kube::Result<()> {
+        self.metrics.wrote(child.kind.name(), "apply");
+        let mut manifest = if child.kind == Kind::Pod { child.manifest.clone() } else { child.stamped() };
+        if let Some(version) = version {
+            manifest["metadata"]["resourceVersion"] = json!(version);
+        }
+        let how =
+            PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::apply(MANAGER).force() };
+        api(&self.client, owner, child.kind).patch(&child.name, &how, &Patch::Apply(manifest)).await.map(drop)
     }
 
     /// Creates the documents of a new cluster; with a count, only the shards beyond it.

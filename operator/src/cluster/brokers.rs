@@ -88,6 +88,7 @@ impl Brokers {
             Step::CreateMetadata
             | Step::CreateShards
             | Step::Apply { .. }
+            | Step::Certify { .. }
             | Step::Mend { .. }
             | Step::Delete { .. } => Ok(()),
         };

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use ottla_crds::Cluster;
 use ottla_crds::cluster::{Listener, ListenerType, Pool, Rebalance, Updates};
 
+use super::certificates::Holder;
 use super::check::check;
 use super::child::{Child, Owner};
 use super::kind::Kind;
@@ -77,9 +78,19 @@ pub struct Desired {
     pub rebalance: Rebalance,
     /// A person has asked that no broker run.
     pub hibernates: bool,
+    /// Who shows a certificate, and the Secret that it is in.
+    pub holders: BTreeMap<Holder, String>,
+    /// By which a person asks for another certificate authority.
+    pub rotate: Option<String>,
 }
 
 impl Desired {
+    /// Every Secret of the cluster.
+    pub fn secrets(&self) -> Vec<String> {
+        let name = &self.owner.name;
+        self.holders.values().cloned().chain([names::authority(name), names::authorities(name)]).collect()
+    }
+
     /// The Pod of a broker.
     pub fn pod(&self, seat: &Seat) -> Option<&Child> {
         self.children.iter().find(|child| child.kind == Kind::Pod && child.name == seat.pod)
@@ -136,10 +147,35 @@ pub fn desired(cluster: &Cluster, facts: &Facts, settings: &Settings) -> Result<
         }
     }
     children.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    let holders = holders(&owner, &seating, facts);
     let Seating { brokers, kept, dismissed, .. } = seating;
     let lost = facts.lost.clone();
     let (updates, rebalance) = (cluster.spec.updates.clone(), cluster.spec.rebalance.clone());
-    Ok(Desired { owner, children, brokers, kept, dismissed, lost, image, updates, rebalance, hibernates })
+    let rotate = cluster.metadata.annotations.as_ref().and_then(|all| all.get(names::ROTATE)).cloned();
+    Ok(Desired {
+        owner,
+        children,
+        brokers,
+        kept,
+        dismissed,
+        lost,
+        image,
+        updates,
+        rebalance,
+        hibernates,
+        holders,
+        rotate,
+    })
+}
+
+/// Also brokers whose pool is not declared any more, for as long as they stay.
+fn holders(owner: &Owner, seating: &Seating, facts: &Facts) -> BTreeMap<Holder, String> {
+    let of_pools = facts.seats.iter().flat_map(|(pool, ids)| ids.iter().map(move |id| (*id, pool)));
+    let kept = of_pools.filter(|(id, _)| seating.kept.contains(id));
+    let kept = kept.map(|(id, pool)| (id, names::pod(&owner.name, pool, id)));
+    let seated = seating.brokers.values().map(|seat| (seat.id, seat.pod.clone()));
+    let brokers = seated.chain(kept).map(|(id, pod)| (Holder::Broker(id), names::certificate(&pod)));
+    brokers.chain([(Holder::Operator, names::operator_certificate(&owner.name))]).collect()
 }
 
 /// Whether a person has set that annotation to `true`.

@@ -3,6 +3,7 @@
 use ottla_crds::Cluster;
 use serde_json::{Value, json};
 
+use super::certificates::issue;
 use super::child::{Seen, merge};
 use super::desired::{Desired, Settings, desired};
 use super::documents::{Documents, Summary};
@@ -76,6 +77,16 @@ pub(crate) fn perform(observed: &mut Observed, plan: &Plan) {
                 registers(observed, &object, true);
                 observed.objects.insert(at, object);
             }
+            Step::Certify { secret, order, now } => {
+                let filled = issue(secret, order, *now).expect("a key that signs").stamped();
+                let at = (secret.kind, secret.name.clone());
+                let object = observed.objects.entry(at).or_insert(json!({}));
+                merge(object, filled);
+                merge(
+                    object,
+                    json!({"metadata": {"uid": format!("uid-Secret-{}", secret.name), "resourceVersion": "1"}}),
+                );
+            }
             Step::Mend { pod, metadata } => {
                 let at = (Kind::Pod, pod.clone());
                 merge(&mut observed.objects.get_mut(&at).expect("a Pod")["metadata"], metadata.clone());
@@ -137,6 +148,13 @@ pub(crate) fn settle(cluster: &Cluster, observed: &mut Observed) {
     panic!("it never comes to rest: {:?}", planned(cluster, observed).steps);
 }
 
+/// As if its certificates had been made at that time, which is now.
+pub(crate) fn certify_at(cluster: &Cluster, observed: &mut Observed, now: &str) {
+    observed.now = now.parse().expect("a time");
+    observed.objects.retain(|(kind, _), _| *kind != Kind::Secret);
+    settle(cluster, observed);
+}
+
 /// Changes an object.
 pub(crate) fn edit(observed: &mut Observed, kind: Kind, name: &str, over: Value) {
     let object = observed.objects.get_mut(&(kind, name.to_owned())).expect("an object of that name");
@@ -168,7 +186,12 @@ fn at_brokers(observed: &mut Observed, step: &Step) {
             summary.layout.brokers.remove(broker);
             summary.retired.insert(*broker);
         }
-        Step::CreateMetadata | Step::CreateShards | Step::Apply { .. } | Step::Mend { .. } | Step::Delete { .. } => {}
+        Step::CreateMetadata
+        | Step::CreateShards
+        | Step::Apply { .. }
+        | Step::Certify { .. }
+        | Step::Mend { .. }
+        | Step::Delete { .. } => {}
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Kind {
     Lease,
     /// Configuration of brokers, and of clients.
     ConfigMap,
+    /// Keys and certificates.
+    Secret,
     /// Names and addresses.
     Service,
     /// Who reaches which port.
@@ -32,12 +34,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ServiceAccount,
         Self::Role,
         Self::RoleBinding,
         Self::Lease,
         Self::ConfigMap,
+        Self::Secret,
         Self::Service,
         Self::NetworkPolicy,
         Self::PodDisruptionBudget,
@@ -75,6 +78,7 @@ impl Kind {
             Self::RoleBinding => ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
             Self::Lease => ("coordination.k8s.io", "v1", "Lease", "leases"),
             Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
+            Self::Secret => ("", "v1", "Secret", "secrets"),
             Self::Service => ("", "v1", "Service", "services"),
             Self::NetworkPolicy => ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
             Self::PodDisruptionBudget => ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),

@@ -19,6 +19,10 @@ pub const IMAGE: &str = "ottla.dev/image";
 pub const FILLED: &str = "ottla.dev/filled";
 /// On Pods: what their broker tells clients of its outside listeners. A file in the Pod follows it.
 pub const ADVERTISED: &str = "ottla.dev/advertised-listeners";
+/// On a Cluster, by people: every new value has its certificate authority replaced once.
+pub const ROTATE: &str = "ottla.dev/rotate-ca";
+/// On the authority's Secret: the value of [`ROTATE`] that it answers.
+pub const ROTATED: &str = "ottla.dev/rotated-ca";
 /// Keeps a Cluster whose volumes go with it until its metadata is gone as well.
 pub const FINALIZER: &str = "ottla.dev/cluster";
 
@@ -63,6 +67,26 @@ pub fn in_properties(listener: &Listener) -> String {
 /// The ConfigMap that clients mount.
 pub fn client(cluster: &str) -> String {
     format!("{cluster}-client")
+}
+
+/// The Secret of the certificate authority, with its key.
+pub fn authority(cluster: &str) -> String {
+    format!("{cluster}-ca")
+}
+
+/// The Secret of all authorities that are believed, without a key.
+pub fn authorities(cluster: &str) -> String {
+    format!("{cluster}-ca-cert")
+}
+
+/// The Secret of what a broker shows.
+pub fn certificate(pod: &str) -> String {
+    format!("{pod}-cert")
+}
+
+/// The Secret of what the operator shows to a cluster's brokers.
+pub fn operator_certificate(cluster: &str) -> String {
+    format!("{cluster}-operator-cert")
 }
 
 /// The Lease of the controller.

@@ -43,7 +43,12 @@ pub(super) fn of_steps(steps: &[&Step], desired: &Desired, observed: &Observed) 
             let note = format!("broker {broker} holds nothing and does not run: the cluster has forgotten it");
             Some(News::good("BrokerUnregistered", note))
         }
-        Step::CreateShards | Step::Mend { .. } | Step::Delete { .. } | Step::Move { .. } | Step::Release { .. } => None,
+        Step::CreateShards
+        | Step::Certify { .. }
+        | Step::Mend { .. }
+        | Step::Delete { .. }
+        | Step::Move { .. }
+        | Step::Release { .. } => None,
     };
     steps.iter().filter_map(news).collect()
 }
@@ -134,6 +139,7 @@ pub(super) fn of_status(before: Option<&ClusterStatus>, after: &ClusterStatus) -
     news.extend(change.roll());
     news.extend(change.rebalance());
     news.extend(change.loss());
+    news.extend(change.authority());
     if let Some(pending) = change.to("UpdatePending").filter(|one| one.status == "True") {
         // The others are as they should be, or pass.
         let warning = [Reason::RollHalted, Reason::StopUnconfirmed].iter().any(|one| pending.reason == one.as_str());
@@ -177,6 +183,18 @@ impl<'a> Change<'a> {
         match (was, is) {
             (false, true) => Some(News::good("Paused", format!("nothing is changed while {} is true", names::PAUSE))),
             (true, false) => Some(News::good("Resumed", format!("{} is not true any more", names::PAUSE))),
+            (true, true) | (false, false) => None,
+        }
+    }
+
+    fn authority(&self) -> Option<News> {
+        let rotates = |status: Option<&ClusterStatus>| has(status, "CertificatesValid", Reason::AuthorityRotating);
+        match (rotates(self.before), rotates(Some(self.after))) {
+            (false, true) => Some(News::good("RotationBegun", "the certificate authority is replaced")),
+            (true, false) => {
+                let done = has(Some(self.after), "CertificatesValid", Reason::CertificatesCurrent);
+                done.then(|| News::good("RotationDone", "every broker shows what the new authority has signed"))
+            }
             (true, true) | (false, false) => None,
         }
     }

@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use ottla_core::types::ClusterId;
 use serde_json::Value;
 
+use super::certificates::{Process, Reported};
 use super::child::Seen;
 use super::documents::Documents;
 use super::kind::Kind;
@@ -26,6 +28,8 @@ pub struct Observed {
     pub can_stop: BTreeMap<i32, CanStop>,
     /// Several of which the controller has said that all of them may be stopped together; none if it was not asked.
     pub together: BTreeSet<i32>,
+    /// What brokers say of their certificates; who is not in it has not answered.
+    pub reported: BTreeMap<i32, Reported>,
     /// Classes, by the names that pools give them, whose volumes can be one Pod's alone; none if it was not asked.
     pub exclusive: BTreeSet<Option<String>>,
     /// The machines of brokers that do not serve.
@@ -99,6 +103,26 @@ impl Observed {
                 Documents::Whole(summary) => summary.under_replicated == 0 && summary.offline == 0,
             },
         }
+    }
+
+    /// Every broker that has a Pod, and whether that was made with certificates.
+    pub fn processes(&self) -> BTreeMap<i32, Process> {
+        let process = |(name, pod): (&str, &Value)| {
+            if matches!(pod["status"]["phase"].as_str(), Some("Failed" | "Succeeded")) {
+                return None;
+            }
+            let certificate = names::certificate(name);
+            let volumes = pod["spec"]["volumes"].as_array();
+            let mounts =
+                volumes.is_some_and(|all| all.iter().any(|one| one["secret"]["secretName"] == certificate.as_str()));
+            Some((pod.broker()?, if mounts { Process::Newer } else { Process::Older }))
+        };
+        self.of(Kind::Pod).filter_map(process).collect()
+    }
+
+    /// The cluster's id, once it has metadata.
+    pub fn cluster_id(&self) -> Option<ClusterId> {
+        ClusterId::parse_kafka(&self.documents.summary()?.cluster_id)
     }
 
     /// Registered brokers of which neither a Pod nor a volume was seen: somebody may have taken their labels off.

@@ -6,9 +6,11 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::balance::Move;
+use super::certificates::{Course, Order};
 use super::child::{Child, Seen};
 use super::desired::Desired;
 use super::documents::Documents;
@@ -18,6 +20,7 @@ use super::observed::Observed;
 use super::reason::{Reason, Refusal};
 use compare::{compare_amounts, covers};
 
+mod certify;
 mod compare;
 mod hibernate;
 mod moves;
@@ -70,6 +73,15 @@ pub enum Step {
         /// Why.
         why: Why,
     },
+    /// Draw a key, have its certificate signed, and apply the Secret of both.
+    Certify {
+        /// The Secret, without the two.
+        secret: Child,
+        /// What to draw it for.
+        order: Order,
+        /// When that was decided.
+        now: Timestamp,
+    },
     /// Put back labels, annotations and owner of a Pod, whose other fields cannot change.
     Mend {
         /// Its name.
@@ -116,12 +128,20 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Whether more is to be done as soon as this is.
+    pub fn is_first(&self) -> bool {
+        matches!(self, Self::CreateMetadata | Self::Certify { order: Order::Authority { .. }, .. })
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreateMetadata => f.write_str("create metadata"),
             Self::CreateShards => f.write_str("create shards"),
             Self::Apply { child, why } => write!(f, "apply {} {}: {why:?}", child.kind.name(), child.name),
+            Self::Certify { secret, order, .. } => write!(f, "certify Secret {}: {order:?}", secret.name),
             Self::Mend { pod, .. } => write!(f, "mend Pod {pod}"),
             Self::Delete { kind, name, why, .. } => write!(f, "delete {} {name}: {why:?}", kind.name()),
             Self::Move { moves, throttle } => {
@@ -160,6 +180,8 @@ pub struct Plan {
     pub pending: Option<Refusal>,
     /// What is being done.
     pub operation: Option<Operation>,
+    /// What is to become of the certificates; `None` before there is metadata.
+    pub certificates: Option<Course>,
     /// Something has been asked for and is not there yet.
     pub waits: bool,
 }
@@ -171,7 +193,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     for child in desired.children.iter().filter(|child| !brokers_later(child.kind)) {
         plan.ensure(desired, observed, child);
     }
-    if plan.metadata(desired, observed) {
+    if plan.metadata(desired, observed) && certify::plan(&mut plan, desired, observed) {
         for child in desired.children.iter().filter(|child| child.kind == Kind::PersistentVolumeClaim) {
             // Who does not run needs no new disk.
             if !desired.hibernates || observed.get(child.kind, &child.name).is_some() {

@@ -97,6 +97,14 @@ pub enum Reason {
     DataAtRisk,
     /// A broker may be lost, and the operator may not see why.
     LostUnconfirmed,
+    /// Every broker has a valid certificate, and those who show none are refused.
+    CertificatesCurrent,
+    /// A broker, or the operator, has no valid certificate.
+    CertificatesMissing,
+    /// The certificate authority is being replaced.
+    AuthorityRotating,
+    /// Brokers that were started without certificates run, and plaintext is let in.
+    PlaintextAllowed,
     /// It cannot be known yet.
     Unknown,
 }
@@ -150,6 +158,10 @@ impl Reason {
             Self::Uneven => "Uneven",
             Self::DataAtRisk => "DataAtRisk",
             Self::LostUnconfirmed => "LostUnconfirmed",
+            Self::CertificatesCurrent => "CertificatesCurrent",
+            Self::CertificatesMissing => "CertificatesMissing",
+            Self::AuthorityRotating => "AuthorityRotating",
+            Self::PlaintextAllowed => "PlaintextAllowed",
             Self::Unknown => "Unknown",
         }
     }

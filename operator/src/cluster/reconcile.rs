@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use super::apply::{Failure, Hands, set_finalizers};
 use super::brokers::Brokers;
+use super::certificates::State;
 use super::child::Owner;
 use super::desired::{Desired, Settings, desired, is_asked, owner};
 use super::kind::Kind;
@@ -30,7 +31,7 @@ use super::observed::Observed;
 use super::plan::{Plan, Step, plan};
 use super::reason::{Reason, Refusal};
 use super::status::{View, status};
-use super::{classes, depart, hosts, lost, nodes, safety};
+use super::{certificates, classes, depart, hosts, lost, nodes, safety};
 use crate::backoff::Backoff;
 
 /// How long one turn may take.
@@ -165,15 +166,15 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
     let mut observed = look_around(context, &cluster, &owner).await?;
     let facts = observed.facts(&owner.name);
     let wanted = desired(&cluster, &facts, &context.settings);
-    let mut plan_now = Plan::default();
-    let mut refusals = Vec::new();
+    let (mut plan_now, mut refusals) = (Plan::default(), Vec::new());
     let paused = is_asked(&cluster, PAUSE);
     match &wanted {
         Ok(desired) => {
-            let names = desired.children.iter().map(|child| (child.kind, child.name.as_str()));
+            let secrets = desired.secrets();
+            let secrets = secrets.iter().map(|name| (Kind::Secret, name.as_str()));
+            let names = desired.children.iter().map(|child| (child.kind, child.name.as_str())).chain(secrets);
             look_by_name(&context.hands.client, &owner, names, &mut observed).await?;
-            let answers = safety::ask(desired, &observed).await;
-            (observed.can_stop, observed.together) = (answers.each, answers.together);
+            ask(desired, &mut observed).await;
             plan_now = plan(desired, &observed);
             refusals.append(&mut plan_now.refusals);
             refusals.extend(hold_documents(context, &mut plan_now));
@@ -204,7 +205,7 @@ async fn turn(namespace: &str, name: &str, context: &Context) -> Result<Left, Er
     if let Some(failure) = failed {
         return Err(failure.into());
     }
-    let more = plan_now.steps.contains(&Step::CreateMetadata) && !refused && !paused;
+    let more = plan_now.steps.iter().any(Step::is_first) && !refused && !paused;
     Ok(match () {
         () if more => Left::More,
         () if refused => Left::Refused,
@@ -226,6 +227,16 @@ async fn look_around(context: &Context, cluster: &Cluster, owner: &Owner) -> kub
     observed.hosts = hosts::hosts(client, &observed).await;
     observed.lost = lost::judge(cluster, &observed);
     Ok(observed)
+}
+
+/// Asks brokers what certificates they have, and whether some may be stopped; nobody while there is nothing to show to them.
+async fn ask(desired: &Desired, observed: &mut Observed) {
+    let Some(id) = observed.cluster_id() else { return };
+    let state = State::read(observed, &desired.owner.name, id, &desired.holders, observed.now);
+    let Some(credentials) = certificates::credentials(&state, id, &observed.processes(), observed.now) else { return };
+    observed.reported = certificates::ask(&credentials, &safety::addresses(desired, observed)).await;
+    let answers = safety::ask(desired, observed, &credentials).await;
+    (observed.can_stop, observed.together) = (answers.each, answers.together);
 }
 
 /// The status that `cluster` has, with what `told` says of its conditions: those every definition has, of the rest one that

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ottla_core::types::BrokerId;
 use ottla_rpc::operations::{Client, MayStopRequest};
-use ottla_rpc::transport::endpoint;
+use ottla_rpc::trust::{Credentials, Name, connect};
 
 use super::desired::Desired;
 use super::kind::Kind;
@@ -38,13 +39,14 @@ struct Questions {
 }
 
 /// Asks about every broker that runs something older than what is wanted; nobody is asked when there is none.
-pub(super) async fn ask(desired: &Desired, observed: &Observed) -> Answers {
+pub(super) async fn ask(desired: &Desired, observed: &Observed, credentials: &Credentials) -> Answers {
     let mut answers = Answers::default();
     let outdated = outdated(desired, observed);
     if !outdated.is_empty() && !desired.hibernates {
         let questions = Questions { each: outdated, together: candidates(desired, observed) };
         // What was answered until then counts.
-        let asked = tokio::time::timeout(DEADLINE, ask_all(desired, observed, &questions, &mut answers)).await;
+        let asked =
+            tokio::time::timeout(DEADLINE, ask_all((desired, observed), credentials, &questions, &mut answers)).await;
         if asked.is_err() {
             let (namespace, cluster) = (&desired.owner.namespace, &desired.owner.name);
             tracing::warn!(namespace, cluster, "no answer within {DEADLINE:?} whether brokers may be stopped");
@@ -63,23 +65,34 @@ fn outdated(desired: &Desired, observed: &Observed) -> Vec<i32> {
 }
 
 /// Where brokers that serve listen for questions: the controller first, as far as the metadata knows it.
-fn addresses(desired: &Desired, observed: &Observed) -> Vec<IpAddr> {
+pub(super) fn addresses(desired: &Desired, observed: &Observed) -> Vec<(i32, IpAddr)> {
     let controller = observed.documents.summary().and_then(|summary| summary.controller).map(|(id, _)| id);
-    let mut serving: Vec<(bool, IpAddr)> = desired
+    let mut serving: Vec<(i32, IpAddr)> = desired
         .brokers
         .values()
         .filter_map(|seat| Some((seat.id, observed.get(Kind::Pod, &seat.pod).filter(|pod| is_ready(pod))?)))
-        .filter_map(|(id, pod)| Some((controller != Some(id), pod["status"]["podIP"].as_str()?.parse().ok()?)))
+        .filter_map(|(id, pod)| Some((id, pod["status"]["podIP"].as_str()?.parse().ok()?)))
         .collect();
-    serving.sort_by_key(|(other, _)| *other);
-    serving.into_iter().map(|(_, address)| address).collect()
+    serving.sort_by_key(|(id, _)| controller != Some(*id));
+    serving
 }
 
-async fn ask_all(desired: &Desired, observed: &Observed, questions: &Questions, answers: &mut Answers) {
-    for address in addresses(desired, observed) {
-        let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
-        let uri = format!("http://{host}:{}", names::GRPC_PORT).parse().expect("an address and a port make one");
-        let Ok(channel) = endpoint(uri).timeout(QUESTION).connect().await else { continue };
+async fn ask_all(
+    (desired, observed): (&Desired, &Observed),
+    credentials: &Credentials,
+    questions: &Questions,
+    answers: &mut Answers,
+) {
+    for (id, address) in addresses(desired, observed) {
+        let (name, host) = (Name::Broker(BrokerId::new(id)), address.to_string());
+        let connected = connect(credentials, name, (&host, names::GRPC_PORT), |endpoint| endpoint.timeout(QUESTION));
+        let channel = match connected.await {
+            Ok(channel) => channel,
+            Err(error) => {
+                tracing::debug!(%error, "ask whether a broker may be stopped");
+                continue;
+            }
+        };
         let mut client = Client::new(channel);
         for id in &questions.each {
             match client.may_stop(MayStopRequest { brokers: vec![*id] }).await {
@@ -126,7 +139,7 @@ mod tests {
         for (pod, ip) in [("c-a-0", "10.0.0.1"), ("c-a-1", "no address"), ("c-a-2", "fd00::3")] {
             edit(&mut observed, Kind::Pod, pod, json!({"status": {"podIP": ip}}));
         }
-        let expected: Vec<IpAddr> = ["fd00::3", "10.0.0.1"].iter().map(|text| text.parse().unwrap()).collect();
+        let expected: Vec<(i32, IpAddr)> = vec![(2, "fd00::3".parse().unwrap()), (0, "10.0.0.1".parse().unwrap())];
         assert_eq!(addresses(&changed, &observed), expected);
     }
 
@@ -134,6 +147,6 @@ mod tests {
     async fn who_is_not_reached_says_nothing() {
         let observed = settled(&three(""));
         let changed = wanted(&three(", config: {num.partitions: 6}"), &observed).unwrap();
-        assert!(ask(&changed, &observed).await.each.is_empty(), "no Pod has an address");
+        assert!(ask(&changed, &observed, &Credentials::plaintext()).await.each.is_empty(), "no Pod has an address");
     }
 }

@@ -4,15 +4,19 @@
 //! status before matters only for the times at which conditions changed, and for how a restart is called: one that ends a roll
 //! is part of it. Must never change such a time without a change.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use ottla_crds::cluster::{
     ControllerStatus, ListenerStatus, OperationStatus, PartitionsStatus, PoolStatus, VersionStatus,
 };
 use ottla_crds::shared::Condition;
 use ottla_crds::{Cluster, ClusterStatus};
+use ottla_rpc::trust::Mode;
 use serde_json::Value;
 
 use super::balance;
+use super::certificates::Stage;
 use super::child::Seen;
 use super::desired::{self, Desired};
 use super::health::{self, Health};
@@ -82,6 +86,7 @@ fn conditions(view: &View<'_>, health: &Health, now: Timestamp) -> Vec<Condition
         made.of("UpdatePending", pending(view)),
         made.of("DataSafe", data_safe(view, health)),
         made.of("Balanced", balanced(view, health)),
+        made.of("CertificatesValid", certificates(view)),
     ];
     conditions.extend(insecure(view).map(|verdict| made.of("Insecure", verdict)));
     conditions
@@ -240,6 +245,43 @@ fn balanced(view: &View<'_>, health: &Health) -> Verdict {
             ("False", Reason::Uneven, message)
         }
         None => ("True", Reason::EvenlySpread, String::new()),
+    }
+}
+
+fn certificates(view: &View<'_>) -> Verdict {
+    let Some(course) = &view.plan.certificates else {
+        return (
+            "Unknown",
+            Reason::Unknown,
+            "there are none before the metadata, nor while spec is refused".to_owned(),
+        );
+    };
+    let ids = |ids: &BTreeSet<i32>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if course.missing > 0 {
+        let message = format!("{} certificate(s) are missing or have expired: they are being made", course.missing);
+        return ("False", Reason::CertificatesMissing, message);
+    }
+    if course.mode == Mode::Preferred {
+        let message = match course.plaintext.is_empty() {
+            true => "plaintext is let in until every broker says that it has its certificate".to_owned(),
+            false => format!(
+                "plaintext is let in: broker(s) {} run without certificates, until they are restarted ({})",
+                ids(&course.plaintext),
+                names::RESTART
+            ),
+        };
+        return ("False", Reason::PlaintextAllowed, message);
+    }
+    let rotating = |message| ("True", Reason::AuthorityRotating, message);
+    match &course.stage {
+        Stage::Settled if course.old > 0 => rotating("3/3: the old authority goes".to_owned()),
+        Stage::Settled => ("True", Reason::CertificatesCurrent, String::new()),
+        Stage::Believed(waited) => {
+            rotating(format!("1/3: broker(s) {} do not say yet that they believe the new authority", ids(waited)))
+        }
+        Stage::Shown(waited) => {
+            rotating(format!("2/3: broker(s) {} do not say yet that they show what it has signed", ids(waited)))
+        }
     }
 }
 

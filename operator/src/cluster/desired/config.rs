@@ -24,6 +24,8 @@ pub(super) const ADVERTISED: &str = "/etc/ottla-advertised";
 pub(super) const FILE_OF_ADVERTISED: &str = "listeners";
 /// Where its volume is mounted. Records lie in a folder below, beside what the file system keeps there for itself.
 pub(super) const VOLUME: &str = "/var/lib/ottla";
+/// Where its certificate lies. As a whole folder: a file that is mounted alone is never renewed.
+pub(super) const CERTIFICATES: &str = "/etc/ottla-certificates";
 
 /// The shared properties of `cluster`'s brokers.
 pub(super) fn brokers(owner: &Owner, cluster: &Cluster, listeners: &[Listener]) -> Child {
@@ -35,6 +37,7 @@ pub(super) fn brokers(owner: &Owner, cluster: &Cluster, listeners: &[Listener]) 
         ("listener.security.protocol.map", joined(&|one| format!("{}:PLAINTEXT", in_properties(one)))),
         ("log.dirs", format!("{VOLUME}/data")),
         ("ottla.grpc.listener", format!(":{}", names::GRPC_PORT)),
+        ("ottla.grpc.tls.directory", CERTIFICATES.to_owned()),
         ("ottla.http.listener", format!(":{}", names::HTTP_PORT)),
         ("ottla.kubernetes.cluster", owner.name.clone()),
         ("ottla.kubernetes.namespace", owner.namespace.clone()),

@@ -13,7 +13,7 @@ use super::super::kind::Kind;
 use super::super::names;
 use super::super::outside::{self, Outside};
 use super::access::account;
-use super::config::{ADVERTISED, FILE, FILE_OF_ADVERTISED, VOLUME};
+use super::config::{ADVERTISED, CERTIFICATES, FILE, FILE_OF_ADVERTISED, VOLUME};
 use super::{Seat, storage};
 
 /// How long a broker may take to hand over what it leads and to bring everything to disk.
@@ -23,6 +23,8 @@ const START_PERIOD_SECONDS: i32 = 2;
 const START_FAILURES_MAX: i32 = 900;
 /// The user and group that brokers run as.
 const USER: i64 = 65532;
+/// Read by that group, and nobody else: `0440`.
+const SECRET_MODE: i32 = 0o440;
 
 /// What Pods are made from.
 pub(super) struct Recipe<'a> {
@@ -93,8 +95,10 @@ impl Recipe<'_> {
             "seccompProfile": {"type": "RuntimeDefault"},
         });
         merge(&mut security, template.security_context.map_or(json!({}), |context| json!(context)));
+        let certificate = json!({"secretName": names::certificate(&seat.pod), "defaultMode": SECRET_MODE});
         let mut volumes = vec![
             json!({"name": "config", "configMap": {"name": self.config}}),
+            json!({"name": "certificates", "secret": certificate}),
             json!({"name": "data", "persistentVolumeClaim": {"claimName": seat.claim}}),
         ];
         if self.is_outside() {
@@ -164,6 +168,7 @@ impl Recipe<'_> {
         ports.push(json!({"name": "ottla-http", "containerPort": names::HTTP_PORT}));
         let mut mounts = vec![
             json!({"name": "config", "mountPath": "/etc/ottla", "readOnly": true}),
+            json!({"name": "certificates", "mountPath": CERTIFICATES, "readOnly": true}),
             json!({"name": "data", "mountPath": VOLUME}),
         ];
         if self.is_outside() {

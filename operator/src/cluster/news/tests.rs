@@ -19,6 +19,7 @@ fn told(cluster: &Cluster, observed: &mut Observed) -> Vec<String> {
 fn a_cluster_begins_with_its_brokers() {
     let (cluster, mut observed) = (three(""), Observed::default());
     assert_eq!(told(&cluster, &mut observed), ["ClusterCreated: cluster c begins: its metadata is created"]);
+    assert_eq!(told(&cluster, &mut observed), [""; 0], "its authority");
     let second = told(&cluster, &mut observed);
     assert_eq!(second.len(), 6, "{second:?}");
     assert!(second.contains(&"BrokerAdded: broker 2 joins pool a, with volume data-c-a-2".to_owned()), "{second:?}");

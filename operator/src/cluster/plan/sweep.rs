@@ -22,6 +22,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, observed: &Observed) {
         .flat_map(|(_, pod)| pod["spec"]["volumes"].as_array().into_iter().flatten())
         .filter_map(|volume| volume["configMap"]["name"].as_str())
         .collect();
+    let secrets: BTreeSet<String> = desired.secrets().into_iter().collect();
     let with_pod: BTreeSet<i32> = observed.of(Kind::Pod).filter_map(|(_, pod)| pod.broker()).collect();
     let registered = observed.documents.summary().map(|summary| &summary.registered);
     let forgotten = |id: i32| registered.is_some_and(|registered| !registered.contains(&id));
@@ -49,6 +50,12 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, observed: &Observed) {
             }
             (Kind::PersistentVolumeClaim, _) => continue,
             (_, Whose::Predecessor) => Why::Predecessor,
+            // Who is on its way out shows who it is until it has gone.
+            (Kind::Secret, Whose::Ours)
+                if secrets.contains(name) || broker.is_some_and(|id| with_pod.contains(&id)) =>
+            {
+                continue;
+            }
             (Kind::Pod, Whose::Ours) if dismissed => Why::Dismissed,
             (Kind::Pod, Whose::Ours)
                 if broker.is_some_and(|id| desired.kept.contains(&id) || desired.lost.brokers.contains_key(&id)) =>

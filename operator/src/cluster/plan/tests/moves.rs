@@ -1,7 +1,7 @@
 //! Plans for clusters whose brokers leave and join, from the first look to the last, and from every state in between.
 
 use super::*;
-use crate::cluster::fixture::{holding, wanted};
+use crate::cluster::fixture::{certify_at, holding, wanted};
 use crate::cluster::layout::Layout;
 use crate::cluster::lost::Host;
 
@@ -181,7 +181,7 @@ fn a_broker_without_pod_and_volume_is_forgotten_once_it_holds_nothing() {
 /// The last of three brokers is on a node that is gone, for long enough.
 fn one_is_lost(topics: &[(&str, &[&[i32]])]) -> Observed {
     let mut observed = whole(3, topics);
-    observed.now = "2026-02-01T10:00:00Z".parse().unwrap();
+    certify_at(&brokers(3, ""), &mut observed, "2026-02-01T10:00:00Z");
     observed.hosts.nodes.insert("n2".to_owned(), Host::Gone);
     let conditions = json!([{"type": "Ready", "status": "False", "lastTransitionTime": "2026-02-01T09:00:00Z"}]);
     edit(&mut observed, Kind::Pod, "c-a-2", json!({"spec": {"nodeName": "n2"}, "status": {"conditions": conditions}}));

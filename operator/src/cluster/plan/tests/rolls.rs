@@ -1,7 +1,7 @@
 //! Rolls: canaries, zones, windows, and what halts them.
 
 use super::*;
-use crate::cluster::fixture::wanted;
+use crate::cluster::fixture::{certify_at, wanted};
 use crate::cluster::plan::candidates;
 use ottla_crds::Cluster;
 
@@ -130,6 +130,7 @@ fn a_roll_acts_only_inside_a_window_and_stops_between_brokers_at_its_end() {
         ", updates: {policy: InWindow, windows: [{schedule: \"0 2 * * *\", duration: 1h, timeZone: Europe/Prague}]}";
     let change = three(&format!("{windows}, config: {{num.partitions: 6}}"));
     let mut observed = settled(&three(windows));
+    certify_at(&three(windows), &mut observed, "2026-02-01T00:00:00Z");
     allow(&mut observed, &[0, 1, 2]);
     let at = |time: &str, observed: &mut Observed| {
         observed.now = time.parse().unwrap();

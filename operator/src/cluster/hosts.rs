@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::lost::{Home, Host, Hosts, host, questions};
 use super::observed::Observed;
 
-/// The label that volumes name their node by.
-const HOSTNAME: &str = "kubernetes.io/hostname";
+/// How labels end that say where many nodes are: a volume of a zone is not gone with the nodes that are there now.
+const WIDE: [&str; 2] = ["/zone", "/region"];
 
 /// What there is to see.
 pub(super) async fn hosts(client: &Client, observed: &Observed) -> Hosts {
@@ -32,8 +32,7 @@ pub(super) async fn hosts(client: &Client, observed: &Observed) -> Hosts {
     for (claim, name) in volumes {
         match of_volumes.get_opt(&name).await {
             Ok(Some(volume)) => {
-                let labels = homes(&serde_json::to_value(volume).unwrap_or_default());
-                if !labels.is_empty() {
+                if let Some(labels) = homes(&serde_json::to_value(volume).unwrap_or_default()) {
                     let on = with_labels(&of_nodes, labels, &mut hosts).await;
                     hosts.homes.insert(claim, on.map_or(Home::Unknown, Home::On));
                 }
@@ -58,15 +57,14 @@ fn state(node: Option<&Node>) -> Host {
     node.map_or(Host::Gone, |node| host(&serde_json::to_value(node).unwrap_or_default()))
 }
 
-/// The nodes with one of these host names; `None` if they may not be read.
-async fn with_labels(nodes: &Api<Node>, labels: BTreeSet<String>, hosts: &mut Hosts) -> Option<BTreeSet<String>> {
+/// The nodes that one of these selectors chooses; `None` if they may not be read.
+async fn with_labels(nodes: &Api<Node>, selectors: Vec<String>, hosts: &mut Hosts) -> Option<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    for label in labels {
-        let selector = ListParams::default().labels(&format!("{HOSTNAME}={label}"));
-        let found = match nodes.list(&selector).await {
+    for selector in selectors {
+        let found = match nodes.list(&ListParams::default().labels(&selector)).await {
             Ok(found) => found,
             Err(error) => {
-                tracing::debug!(node = label, %error, "look for the node of a volume");
+                tracing::debug!(selector, %error, "look for the nodes of a volume");
                 return None;
             }
         };
@@ -78,20 +76,33 @@ async fn with_labels(nodes: &Api<Node>, labels: BTreeSet<String>, hosts: &mut Ho
     Some(names)
 }
 
-/// The host names that a volume can only be used on, if it names them.
-fn homes(volume: &Value) -> BTreeSet<String> {
-    let terms = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"].as_array();
-    let mut found = BTreeSet::new();
-    // Terms are alternatives: one that names no host lets it be used on others.
-    for term in terms.into_iter().flatten() {
-        let mut rules = term["matchExpressions"].as_array().into_iter().flatten();
-        let Some(rule) = rules.find(|rule| rule["key"] == HOSTNAME && rule["operator"] == "In") else {
-            return BTreeSet::new();
-        };
-        let values = rule["values"].as_array().into_iter().flatten();
-        found.extend(values.filter_map(Value::as_str).map(str::to_owned));
-    }
-    found
+/// Selectors of the only nodes that a volume can be used on; none if it can be used anywhere, in a whole zone, or where
+/// a selector cannot say.
+fn homes(volume: &Value) -> Option<Vec<String>> {
+    let terms = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"].as_array()?;
+    let homes: Vec<String> = terms.iter().map(selector).collect::<Option<_>>()?;
+    (!homes.is_empty()).then_some(homes)
+}
+
+/// What chooses the nodes of one of several alternatives.
+fn selector(term: &Value) -> Option<String> {
+    let rules = term["matchExpressions"].as_array().filter(|_| term["matchFields"].is_null())?;
+    let mut narrow = false;
+    let requirement = |rule: &Value| {
+        let key = rule["key"].as_str()?;
+        let values: Vec<&str> = rule["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let values = values.join(",");
+        narrow |= rule["operator"] == "In" && !WIDE.iter().any(|end| key.ends_with(end));
+        match rule["operator"].as_str()? {
+            "In" => Some(format!("{key} in ({values})")),
+            "NotIn" => Some(format!("{key} notin ({values})")),
+            "Exists" => Some(key.to_owned()),
+            "DoesNotExist" => Some(format!("!{key}")),
+            _ => None,
+        }
+    };
+    let requirements: Vec<String> = rules.iter().map(requirement).collect::<Option<_>>()?;
+    narrow.then(|| requirements.join(","))
 }
 
 #[cfg(test)]
@@ -101,14 +112,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_volume_says_which_nodes_it_is_on_or_that_it_may_be_anywhere() {
+    fn a_volume_says_which_nodes_it_is_on_or_that_it_may_be_on_many() {
         let volume = |terms: Value| json!({"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}});
-        let on =
-            |key: &str, values: Value| json!({"matchExpressions": [{"key": key, "operator": "In", "values": values}]});
-        assert_eq!(homes(&volume(json!([on(HOSTNAME, json!(["a", "b"]))]))), ["a", "b"].map(str::to_owned).into());
-        let zone = on("topology.kubernetes.io/zone", json!(["z"]));
-        assert_eq!(homes(&volume(json!([zone]))), [].into());
-        assert_eq!(homes(&volume(json!([on(HOSTNAME, json!(["a"])), zone]))), [].into(), "one of several");
-        assert_eq!(homes(&json!({"spec": {}})), [].into());
+        let on = |key: &str, values: Value| json!({"key": key, "operator": "In", "values": values});
+        let one = |rules: Value| json!({"matchExpressions": rules});
+        let host = || one(json!([on("kubernetes.io/hostname", json!(["a", "b"]))]));
+        let driver = || one(json!([on("lvm.example.org/node", json!(["a"])), {"key": "ssd", "operator": "Exists"}]));
+        let zone = || one(json!([on("topology.kubernetes.io/zone", json!(["z"]))]));
+        let found = homes(&volume(json!([host(), driver()]))).unwrap();
+        assert_eq!(found, ["kubernetes.io/hostname in (a,b)", "lvm.example.org/node in (a),ssd"]);
+        assert_eq!(homes(&volume(json!([zone()]))), None, "others may come to that zone");
+        assert_eq!(homes(&volume(json!([host(), zone()]))), None, "one of several");
+        let greater = one(json!([{"key": "disks", "operator": "Gt", "values": ["3"]}]));
+        assert_eq!(homes(&volume(json!([greater]))), None, "no selector says that");
+        assert_eq!(homes(&json!({"spec": {}})), None);
     }
 }

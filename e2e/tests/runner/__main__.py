@@ -394,6 +394,27 @@ class Suite(outside.Cases, plugin.Cases, Stage):
         self.kubectl("wait", "-n", "short", "--for=condition=Ready", "clusters.ottla.dev/quickstart", f"--timeout={PATIENCE}s")
         self.kubectl("delete", "namespace", "short", f"--timeout={PATIENCE}s")
 
+    def a_broker_whose_node_is_gone_is_replaced(self):
+        """Under another id: its node has no power and is deleted, as whoever runs the nodes would do it."""
+        self.change(CLUSTER, {"repair": {"replaceLostAfter": "10s"}})
+        lost = next(pod for pod in self.brokers() if pod["metadata"]["name"] != f"{CLUSTER}-main-0")
+        name, node = lost["metadata"]["name"], lost["spec"]["nodeName"]
+        self.tool("node", "kill", node)
+        try:
+            self.kubectl("delete", "node", node)
+            began = time.monotonic()
+
+            def replaced():
+                named = {claim["metadata"]["name"] for claim in self.claims(CLUSTER)}
+                return f"data-{name}" not in named and self.settled() and self.conditions()["DataSafe"]["status"] == "True"
+            until("another broker has its place, and it is forgotten", replaced, 4 * PATIENCE)
+            self.note(f"{time.monotonic() - began:.1f} s until every replica was in sync again, of which 10 s were waited")
+            expect(self.serving() == 3 and name not in self.uids(), f"the brokers are {sorted(self.uids())}")
+            expect(self.records() == self.read, "it has other records")
+            expect({"BrokerLost", "BrokerReplaced"} <= self.told(), f"its Events are {sorted(self.told())}")
+        finally:
+            self.tool("node", "start", node)
+
     # --- what the cases use -------------------------------------------------------------------------------------------
 
     def ottla(self, *words):
@@ -559,6 +580,7 @@ CASES = [
     Suite.the_first_record_is_acknowledged_soon, Suite.a_broker_alone_can_be_restarted,
     Suite.the_plugin_puts_a_cluster_to_sleep_and_wakes_it,
     Suite.volumes_go_with_the_cluster_only_if_that_is_declared, Suite.a_namespace_goes_with_all_that_is_in_it,
+    Suite.a_broker_whose_node_is_gone_is_replaced,
 ]
 
 

@@ -267,7 +267,7 @@ async fn bad_input_is_named_and_stops_nobody_else() {
     };
     let refused = stage.declare("open", listener(json!({}))).await.unwrap_err().to_string();
     assert!(refused.contains("needs tls and authentication, or insecure: true"), "{refused}");
-    stage.declare("external", listener(json!({"insecure": true}))).await.unwrap();
+    stage.declare("external", listener(json!({"insecure": true, "tls": {}}))).await.unwrap();
     stage.declare("good", json!({"pools": pools(1)})).await.unwrap();
     stage.pods("good", &["good-a-0"]).await;
     let message = stage.condition("typo", "Stalled", "True", "InvalidConfig").await;
@@ -275,7 +275,7 @@ async fn bad_input_is_named_and_stops_nobody_else() {
     let message = stage.condition("few", "Ready", "False", "TooFewBrokers").await;
     assert!(message.contains("min.insync.replicas is 2"), "{message}");
     let message = stage.condition("external", "Stalled", "True", "ListenerUnsupported").await;
-    assert!(message.contains("spec.listeners[external]"), "{message}");
+    assert!(message.contains("spec.listeners[external]: tls"), "{message}");
     assert!(stage.names(Kind::Pod, "typo").await.is_empty());
     stage.declare("typo", json!({"pools": pools(1), "config": {"num.partitions": 3}})).await.unwrap();
     stage.pods("typo", &["typo-a-0"]).await;

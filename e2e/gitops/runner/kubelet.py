@@ -67,9 +67,8 @@ class Container:
         try:
             if not self.pod["spec"].get("nodeName"):
                 self.bind()
-            command, environment = self.prepared()
-            while not self.ends.is_set():
-                self.run(command, environment)
+            while not self.ends.is_set() and (prepared := self.mounted()):
+                self.run(*prepared)
             self.end()
         except Exception as error:
             gone = isinstance(error, Refused) and error.status in (404, 409)
@@ -86,6 +85,17 @@ class Container:
         self.kubelet.api.create(f"{self.place}/binding", {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": self.pod["metadata"]["name"]},
                                                           "target": {"apiVersion": "v1", "kind": "Node", "name": node}})
         self.pod = self.kubelet.api.get(self.place)
+
+    def mounted(self):
+        """What is run, once everything that the Pod mounts is there; None if it has to end before."""
+        while not self.ends.is_set():
+            try:
+                return self.prepared()
+            except Refused as refused:
+                if refused.status != 404:
+                    raise
+                self.ends.wait(SOON_SECONDS)
+        return None
 
     def prepared(self):
         """Files and command of the broker, as the Pod has them."""

@@ -15,8 +15,10 @@ from api import ours, path
 from gate import Gate
 from scene import ROOT, SYSTEM, cluster, conditions, expect, told, topic
 
-PATIENCE = 150
+PATIENCE = 300
 SIDE_BY_SIDE = 6
+# How many Clusters are made at once: that is what takes processor time.
+MADE = threading.Semaphore(4)
 KINDS = [("", "v1", kind) for kind in ("configmaps", "persistentvolumeclaims", "pods", "serviceaccounts", "services")] + [
     ("networking.k8s.io", "v1", "networkpolicies"), ("policy", "v1", "poddisruptionbudgets"), ("coordination.k8s.io", "v1", "leases"),
     ("rbac.authorization.k8s.io", "v1", "roles"), ("rbac.authorization.k8s.io", "v1", "rolebindings")]
@@ -46,11 +48,12 @@ class World:
             resource = item["kind"].lower() + "s"
             scene.api.apply(path(resource, name, item["metadata"]["name"], "rbac.authorization.k8s.io"), item)
         self.gate = Gate(scene.api)
-        self.begin()
-        self.declare()
-        for item in of.topics:
-            scene.api.apply(ours("topics", name, item["metadata"]["name"]), item)
-        self.wait("it serves", lambda: self.settled() and conditions(self.cluster()).get("Ready", {}).get("status") == "True")
+        with MADE:
+            self.begin()
+            self.declare()
+            for item in of.topics:
+                scene.api.apply(ours("topics", name, item["metadata"]["name"]), item)
+            self.wait("it serves", lambda: self.settled() and conditions(self.cluster()).get("Ready", {}).get("status") == "True")
 
     def begin(self):
         """Starts an operator; the lease of one that was killed is nobody's."""

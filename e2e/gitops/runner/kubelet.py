@@ -6,6 +6,7 @@ had a Cluster goes with it. Every broker has an address of its own on loopback, 
 never know what the operator wants. It needs the private network and mounts of room.py.
 """
 
+import base64
 import json
 import os
 import pathlib
@@ -108,15 +109,30 @@ class Container:
         claim = self.kubelet.api.get(path("persistentvolumeclaims", meta["namespace"], volumes["data"]["persistentVolumeClaim"]["claimName"]))
         disk = self.kubelet.folder / "disks" / claim["metadata"]["uid"]
         disk.mkdir(parents=True, exist_ok=True)
+        self.secret = path("secrets", meta["namespace"], volumes["certificates"]["secret"]["secretName"])
+        self.mount()
         container = spec["containers"][0]
         environment = {one["name"]: self.value(one) for one in container["env"]}
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         listeners = ",".join(f"{name.upper()}://{self.address}:{port}" for name, port in ports.items() if not name.startswith("ottla-"))
         command = [self.kubelet.broker, "--config", self.folder / "broker.properties", "--listeners", listeners,
                    "--ottla.grpc.listener", f"{self.address}:{GRPC_PORT}", "--ottla.http.listener", f"{self.address}:{HTTP_PORT}",
-                   "--log.dirs", disk / "data",
+                   "--log.dirs", disk / "data", "--ottla.grpc.tls.directory", self.folder / "certificates",
                    "--ottla.kubernetes.kubeconfig", self.kubelet.account(meta["namespace"], spec["serviceAccountName"])]
         return [str(word) for word in command], os.environ | environment
+
+    def mount(self):
+        """The Secret's files as they are now, all of them at once: a link to a folder of their own."""
+        secret = self.kubelet.api.get(self.secret)
+        version = self.folder / f"certificates-{secret['metadata']['resourceVersion']}"
+        if version.exists():
+            return
+        version.mkdir()
+        for name, text in secret["data"].items():
+            (version / name).write_bytes(base64.b64decode(text))
+        link = self.folder / "certificates.new"
+        link.symlink_to(version.name)
+        link.replace(self.folder / "certificates")
 
     def value(self, variable):
         """What a variable of the Pod is; its only references are to labels."""
@@ -138,6 +154,7 @@ class Container:
                 return
             if self.serves() != self.ready:
                 self.tell(not self.ready)
+            self.mount()
 
     def serves(self):
         try:
@@ -269,7 +286,7 @@ class Kubelet:
         if change != "DELETED":
             return
         meta = cluster["metadata"]
-        for group, version, resources in (("", "v1", ("pods", "services", "configmaps", "serviceaccounts", "persistentvolumeclaims")),
+        for group, version, resources in (("", "v1", ("pods", "services", "configmaps", "secrets", "serviceaccounts", "persistentvolumeclaims")),
                                           ("policy", "v1", ("poddisruptionbudgets",)), ("networking.k8s.io", "v1", ("networkpolicies",)),
                                           ("coordination.k8s.io", "v1", ("leases",)),
                                           ("rbac.authorization.k8s.io", "v1", ("roles", "rolebindings"))):

@@ -1,7 +1,8 @@
 //! Certificates: who gets them, and an authority that is replaced while operators are killed.
 
 use k8s_openapi::ByteString;
-use kube::api::DeleteParams;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams};
 use ottla_operator::cluster::kind::Kind;
 use serde_json::json;
 
@@ -12,6 +13,17 @@ async fn value(stage: &Stage, secret: &str, key: &str) -> String {
     let found = stage.objects(Kind::Secret).get(secret).await.unwrap();
     let bytes: ByteString = serde_json::from_value(found.data["data"][key].clone()).unwrap();
     String::from_utf8(bytes.0).unwrap()
+}
+
+/// Removes Pods whose deletion was begun and not finished, as Kubernetes' collector of garbage does: a request to delete one
+/// that no node has takes two steps, and whoever sent it may be killed between them.
+async fn collect_garbage(stage: &Stage) {
+    let pods = stage.objects(Kind::Pod);
+    for pod in pods.list(&ListParams::default()).await.unwrap() {
+        if pod.metadata.deletion_timestamp.is_some() {
+            let _there_or_not = pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await;
+        }
+    }
 }
 
 async fn believed(stage: &Stage) -> (String, usize) {
@@ -47,6 +59,7 @@ async fn an_authority_is_replaced_wherever_operators_are_killed() {
     for writes in 1..8 {
         let operator = stage.operator().await;
         let wrote = || async {
+            collect_garbage(&stage).await;
             let wrote = operator.metric("ottla_operator_api_writes").await;
             let (leads, (_, count)) = (operator.leads().await, believed(&stage).await);
             eprintln!("{wrote} of {writes}, leads: {leads}, believed: {count}");
@@ -56,6 +69,7 @@ async fn an_authority_is_replaced_wherever_operators_are_killed() {
         operator.kill();
         let _there_or_not = stage.objects(Kind::Lease).delete("ottla-operator", &DeleteParams::default()).await;
     }
+    collect_garbage(&stage).await;
     let operator = stage.operator().await;
     stage.condition("c", "CertificatesValid", "True", "CertificatesCurrent").await;
     let (last, count) = believed(&stage).await;

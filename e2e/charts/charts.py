@@ -134,7 +134,7 @@ def an_operator_of_some_namespaces_has_no_rights_beyond_them():
 
 def established():
     definitions = json.loads(kubectl("get", "crd", "-o", "json"))["items"]
-    conditions = [{one["type"]: one["status"] for one in item.get("status", {}).get("conditions", [])} for item in definitions]
+    conditions = [{one["type"]: one["status"] for one in item.get("status", {}).get("conditions") or []} for item in definitions]
     return all(one.get("Established") == "True" for one in conditions)
 
 

@@ -14,7 +14,8 @@ if [ ! -e "$kept/.whole" ]; then
   git -C "$here" worktree add --detach --quiet "$tree" "$commit" >&2
   cd "$tree"
   eval "$(broker/state/build-rocksdb.sh)"
-  export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/ottla/target}
+  # Its own: cargo takes crates of the same name and an older time for the same ones.
+  export CARGO_TARGET_DIR=$HOME/.cache/ottla/before/target
   cargo build --locked -p ottla-broker -p ottla-cli >&2
   mkdir -p "$kept"
   # With its symbols, an unoptimised binary fills a node's disk.

@@ -8,7 +8,7 @@ import json
 
 from stage import PATIENCE, expect, until
 
-LISTENER, TOPIC = "external", "outside"
+LISTENER, TOPIC = "external", "through-ports"
 LISTENERS = [{"name": "internal", "port": 9092}, {"name": LISTENER, "port": 9094, "type": "NodePort", "insecure": True}]
 # Documentation's own network: nothing else has these addresses.
 BALANCED = "203.0.113.1"

@@ -23,7 +23,7 @@ from api import Refused, path
 
 HTTP_PORT, GRPC_PORT = 9644, 9090
 ZONE = "topology.kubernetes.io/zone"
-# How often a broker is asked whether it serves: as long as it does not, and then.
+# How often a broker is asked whether it serves: as long as it does not, and then; this often its Secret is looked at too.
 SOON_SECONDS, PERIOD_SECONDS = 0.1, 1.0
 # What a broker that ended by itself waits before it is started again.
 AGAIN_SECONDS = 1.0
@@ -121,8 +121,19 @@ class Container:
                    "--ottla.kubernetes.kubeconfig", self.kubelet.account(meta["namespace"], spec["serviceAccountName"])]
         return [str(word) for word in command], os.environ | environment
 
+    def mount_again(self):
+        """Now and then; a Secret that is gone leaves its files to whoever runs with them."""
+        if time.monotonic() < self.mounts_again:
+            return
+        try:
+            self.mount()
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+
     def mount(self):
         """The Secret's files as they are now, all of them at once: a link to a folder of their own."""
+        self.mounts_again = time.monotonic() + PERIOD_SECONDS
         secret = self.kubelet.api.get(self.secret)
         version = self.folder / f"certificates-{secret['metadata']['resourceVersion']}"
         if version.exists():
@@ -154,7 +165,7 @@ class Container:
                 return
             if self.serves() != self.ready:
                 self.tell(not self.ready)
-            self.mount()
+            self.mount_again()
 
     def serves(self):
         try:

@@ -4,7 +4,6 @@ Owns the processes of a run, in a folder of its own. The operator acts under its
 gives it.
 """
 
-import json
 import os
 import pathlib
 import subprocess

@@ -5,6 +5,8 @@
 
 #[path = "support/authority.rs"]
 mod authority;
+#[path = "support/orders.rs"]
+mod orders;
 #[expect(dead_code, reason = "this file needs a part of it")]
 #[path = "support/peer.rs"]
 mod peer;
@@ -28,17 +30,14 @@ use ottla_core::types::{BrokerId, ClusterId, Incarnation};
 use ottla_rpc::operations::{Certificates, Client, DescribeRequest};
 use ottla_rpc::replication::{self, Decoder, Item};
 use ottla_rpc::trust::{Credentials, Files, Material, Name};
-use ottla_wire::messages::CreateTopicsRequest;
-use ottla_wire::messages::create_topics_request::CreatableTopic;
 use tokio::sync::watch;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use authority::{Authority, LONG, Leaf, mount};
-use peer::{DEADLINE, address, configured, soon, with};
-use trio::{Trio, batch, broker, fetch, produce};
-
-const TOPIC: &str = "orders";
+use orders::TOPIC;
+use peer::{DEADLINE, address, configured, soon};
+use trio::{Trio, batch, broker, fetch};
 
 fn cluster() -> ClusterId {
     let (_, text) = trio::KEYS.iter().find(|(key, _)| *key == "cluster.id").unwrap();
@@ -123,40 +122,8 @@ impl Trio {
         }
     }
 
-    async fn create(&self) {
-        let topic = with(|topic: &mut CreatableTopic| {
-            (topic.name, topic.num_partitions, topic.replication_factor) = (TOPIC.to_owned(), 1, 3);
-        });
-        let request = with(|request: &mut CreateTopicsRequest| {
-            request.topics = vec![topic];
-            request.timeout_ms = 60_000;
-        });
-        let answer = self.peer(0).await.ask(&request, 7).await;
-        assert_eq!(answer.topics[0].error_code, 0, "{:?}", answer.topics[0].error_message);
-        self.whole().await;
-    }
-
     async fn whole(&self) {
         self.until(TOPIC, "in sync", |partition| partition.isr.len() == 3).await;
-    }
-
-    /// Produces until it is acknowledged, by whoever leads.
-    async fn produce(&self, value: &str) {
-        let deadline = tokio::time::Instant::now() + DEADLINE;
-        loop {
-            let code = match self.leader(TOPIC) {
-                Some(leader) => {
-                    let answer = self.ask(leader, &produce(TOPIC, &batch(value)), 9).await;
-                    answer.responses[0].partition_responses[0].error_code
-                }
-                None => -1,
-            };
-            if code == 0 {
-                return;
-            }
-            assert!(tokio::time::Instant::now() < deadline, "{value}: {code}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 
     /// Produces one record after the other for as long as `work` takes; how many were acknowledged.
@@ -165,7 +132,7 @@ impl Trio {
         let produce = async {
             let mut count = 0;
             while !done.load(Ordering::Relaxed) {
-                self.produce("under load").await;
+                self.produced(&batch("under load")).await;
                 count += 1;
             }
             count
@@ -191,7 +158,7 @@ async fn brokers_replicate_and_say_what_they_show_and_strangers_are_refused() {
     let trio = Trio::start_with(&[("ottla.grpc.tls.directory", &folders.pattern())]).await;
     trio.create().await;
     for number in 0..10 {
-        trio.produce(&number.to_string()).await;
+        trio.produced(&batch(&number.to_string())).await;
     }
     assert_eq!(trio.watermark().await, 10);
     trio.until_loaded(&folders, &operator(&ours)).await;
@@ -277,7 +244,7 @@ async fn certificates_and_authorities_change_under_load_and_nothing_is_lost() {
         }))
         .await;
     trio.whole().await;
-    trio.produce("after").await;
+    trio.produced(&batch("after")).await;
     // A record whose acknowledgement was lost is there twice.
     assert!(trio.watermark().await > acknowledged, "{acknowledged} were acknowledged");
     assert!(trio.certificates(0, &operator(&old)).await.is_err(), "the old authority is believed still");
@@ -297,7 +264,7 @@ async fn brokers_whose_certificates_have_expired_go_on_once_they_are_renewed() {
     while now() <= over {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    trio.produce("over connections that were made before").await;
+    trio.produced(&batch("over connections that were made before")).await;
     trio.stop_one(2).await;
     let config = configured(
         &trio.folder.path().join("2"),
@@ -314,7 +281,7 @@ async fn brokers_whose_certificates_have_expired_go_on_once_they_are_renewed() {
     }
     trio.start_one(2).await;
     trio.whole().await;
-    trio.produce("after").await;
+    trio.produced(&batch("after")).await;
     trio.stop().await;
 }
 
@@ -335,7 +302,7 @@ async fn a_cluster_changes_over_from_plaintext_one_broker_at_a_time() {
         trio.stop_one(index).await;
         trio.start_one(index).await;
         trio.whole().await;
-        trio.produce(&index.to_string()).await;
+        trio.produced(&batch(&index.to_string())).await;
     }
     assert!(trio.certificates(0, &Credentials::plaintext()).await.unwrap().unwrap().plaintext);
     let acknowledged = trio

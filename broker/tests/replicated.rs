@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that does not work")]
 
+#[path = "support/orders.rs"]
+mod orders;
 #[expect(dead_code, reason = "this file needs a part of it")]
 #[path = "support/peer.rs"]
 mod peer;
@@ -14,6 +16,7 @@ mod trio;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use orders::TOPIC;
 use ottla_broker::controller::WAIT_MAX;
 use ottla_broker::node::Running;
 use ottla_core::config::Alteration;
@@ -22,13 +25,10 @@ use ottla_core::group::message::Fetch;
 use ottla_core::group::{Error, GroupId};
 use ottla_core::metadata::Image;
 use ottla_core::types::{BrokerId, PartitionIndex};
-use ottla_wire::messages::create_topics_request::CreatableTopic;
+use ottla_wire::messages::MetadataRequest;
 use ottla_wire::messages::metadata_request::MetadataRequestTopic;
-use ottla_wire::messages::{CreateTopicsRequest, MetadataRequest};
 use peer::{DEADLINE, with};
-use trio::{Trio, batch, fetch, produce};
-
-const TOPIC: &str = "orders";
+use trio::{Trio, batch, fetch};
 
 impl Trio {
     async fn wait(&self, what: &str, holds: impl Fn(&Self) -> bool) {
@@ -46,33 +46,6 @@ impl Trio {
             .await;
         let controller = self.brokers.iter().flatten().find(is_controller).unwrap();
         assert_eq!(controller.node.controller.alter_configs(vec![change], false, WAIT_MAX).await, [Ok(())]);
-    }
-
-    async fn create(&self) {
-        let topic = with(|topic: &mut CreatableTopic| {
-            (topic.name, topic.num_partitions, topic.replication_factor) = (TOPIC.to_owned(), 1, 3);
-        });
-        let request = with(|request: &mut CreateTopicsRequest| {
-            request.topics = vec![topic];
-            request.timeout_ms = 60_000;
-        });
-        let answer = self.peer(0).await.ask(&request, 7).await;
-        assert_eq!(answer.topics[0].error_code, 0, "{:?}", answer.topics[0].error_message);
-        self.until(TOPIC, "created", |partition| partition.isr.len() == 3).await;
-    }
-
-    /// Produces until it is acknowledged, by whoever leads.
-    async fn produce(&self, value: &str) {
-        let deadline = tokio::time::Instant::now() + DEADLINE;
-        loop {
-            let answer = self.peer(self.leader(TOPIC).unwrap()).await.ask(&produce(TOPIC, &batch(value)), 9).await;
-            let code = answer.responses[0].partition_responses[0].error_code;
-            if code == 0 {
-                return;
-            }
-            assert!(tokio::time::Instant::now() < deadline, "{value}: {code}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 
     /// The high watermark at the leader, once it has one to show.
@@ -128,7 +101,7 @@ async fn what_is_acknowledged_is_on_every_replica() {
     let trio = Trio::start().await;
     trio.create().await;
     for number in 0..20 {
-        trio.produce(&number.to_string()).await;
+        trio.produced(&batch(&number.to_string())).await;
     }
     assert_eq!(trio.watermark().await, 20);
     assert_eq!(trio.ends(), [20, 20, 20]);
@@ -139,7 +112,7 @@ async fn what_is_acknowledged_is_on_every_replica() {
 async fn leadership_moves_when_the_leader_stops_and_it_comes_back_in_sync() {
     let mut trio = Trio::start().await;
     trio.create().await;
-    trio.produce("before").await;
+    trio.produced(&batch("before")).await;
     for round in 0..3 {
         let leader = trio.leader(TOPIC).unwrap();
         trio.stop_one(leader).await;
@@ -151,11 +124,11 @@ async fn leadership_moves_when_the_leader_stops_and_it_comes_back_in_sync() {
         let request = with(|request: &mut MetadataRequest| request.topics = Some(vec![asked]));
         let told = trio.ask((leader + 1) % 3, &request, 9).await;
         assert_eq!(told.topics[0].partitions[0].offline_replicas, [gone.get()]);
-        trio.produce(&format!("while {round}")).await;
+        trio.produced(&batch(&format!("while {round}"))).await;
         trio.start_one(leader).await;
         trio.until(TOPIC, "in sync again", |partition| partition.isr.len() == 3).await;
     }
-    trio.produce("after").await;
+    trio.produced(&batch("after")).await;
     assert_eq!(trio.watermark().await, 5);
     assert_eq!(trio.ends(), [5, 5, 5]);
     trio.stop().await;
@@ -205,14 +178,14 @@ async fn a_throttle_holds_back_whoever_is_far_behind_and_nobody_else() {
     // More than any leader keeps in memory; both others are in sync, and take it at once.
     let value = "x".repeat(1_000_000);
     for _ in 0..16 {
-        trio.produce(&value).await;
+        trio.produced(&batch(&value)).await;
     }
     trio.start_one(behind).await;
     let held = |broker: &Running| broker.node.partitions.hub().counters.throttled.load(Ordering::Relaxed) > 0;
     trio.wait("a push is held back", |trio| trio.brokers.iter().flatten().any(held)).await;
     let gone = BrokerId::new(i32::try_from(behind).unwrap());
     trio.until(TOPIC, "out of sync", |partition| !partition.isr.contains(&gone)).await;
-    trio.produce("meanwhile").await;
+    trio.produced(&batch("meanwhile")).await;
     trio.alter(change(Alteration::Delete)).await;
     trio.until(TOPIC, "in sync again", |partition| partition.isr.len() == 3).await;
     trio.stop().await;
@@ -225,7 +198,7 @@ async fn a_damaged_log_is_found_without_a_reader_and_copied_anew() {
     trio.create().await;
     let value = "x".repeat(900_000);
     for _ in 0..4 {
-        trio.produce(&value).await;
+        trio.produced(&batch(&value)).await;
     }
     let follower = (trio.leader(TOPIC).unwrap() + 1) % 3;
     trio.stop_one(follower).await;

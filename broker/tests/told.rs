@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that does not work")]
 
+#[path = "support/orders.rs"]
+mod orders;
 #[expect(dead_code, reason = "this file needs a part of it")]
 #[path = "support/peer.rs"]
 mod peer;
@@ -17,46 +19,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use orders::TOPIC;
 use ottla_core::types::{PartitionIndex, TopicPartition};
 use ottla_log::partition::Partition;
 use ottla_wire::ErrorCode;
-use ottla_wire::messages::create_topics_request::CreatableTopic;
+use ottla_wire::messages::DeleteRecordsRequest;
 use ottla_wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
-use ottla_wire::messages::{CreateTopicsRequest, DeleteRecordsRequest};
 use ottla_wire::record::{BatchBuilder, Compression};
 use peer::{DEADLINE, Peer, with};
 use trio::{Trio, batch, id_of, produce};
 
-const TOPIC: &str = "orders";
 const PRODUCER: i64 = 77;
 
 impl Trio {
-    async fn create(&self) {
-        let topic = with(|topic: &mut CreatableTopic| {
-            (topic.name, topic.num_partitions, topic.replication_factor) = (TOPIC.to_owned(), 1, 3);
-        });
-        let request = with(|request: &mut CreateTopicsRequest| {
-            (request.topics, request.timeout_ms) = (vec![topic], 60_000);
-        });
-        let answer = self.ask(0, &request, 7).await;
-        assert_eq!(answer.topics[0].error_code, 0, "{:?}", answer.topics[0].error_message);
-        self.until(TOPIC, "created", |partition| partition.isr.len() == 3).await;
-    }
-
-    /// Produces until it is acknowledged, by whoever leads.
-    async fn produced(&self, batch: &Bytes) {
-        let deadline = tokio::time::Instant::now() + DEADLINE;
-        loop {
-            let answer = self.ask(self.leader(TOPIC).unwrap(), &produce(TOPIC, batch), 9).await;
-            let code = answer.responses[0].partition_responses[0].error_code;
-            if code == 0 {
-                return;
-            }
-            assert!(tokio::time::Instant::now() < deadline, "{code}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     /// The log of each broker that runs.
     fn logs(&self) -> impl Iterator<Item = Arc<Partition>> {
         self.brokers.iter().flatten().map(|broker| {

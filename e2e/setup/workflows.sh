@@ -4,20 +4,15 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
+source "$root/e2e/setup/kept.sh"
 version=1.7.12
 actionlint=$HOME/.cache/ottla/tools/actionlint-$version/actionlint
-if [ ! -x "$actionlint" ]; then
-  echo "setup: building actionlint $version into $actionlint (once, less than a minute)" >&2
-  mkdir -p "$(dirname "$actionlint")"
-  work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
-  cd "$work"
+build() {
   go mod init example.com/actionlint 2>/dev/null
-  go get -tool "github.com/rhysd/actionlint/cmd/actionlint@v$version" >&2
-  CGO_ENABLED=0 nice -n 10 go build -trimpath -ldflags '-s -w' -o actionlint github.com/rhysd/actionlint/cmd/actionlint >&2
-  cp actionlint "$actionlint.new"
-  mv "$actionlint.new" "$actionlint"
-fi
+  go get -tool "github.com/rhysd/actionlint/cmd/actionlint@v$version"
+  CGO_ENABLED=0 nice -n 10 go build -trimpath -ldflags '-s -w' -o actionlint github.com/rhysd/actionlint/cmd/actionlint
+}
+kept "$actionlint" "actionlint $version (once, less than a minute)" build
 cd "$root"
 "$actionlint" .github/workflows/*.yml
 echo "1 passed, 0 failed"

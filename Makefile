@@ -11,7 +11,7 @@ CACHE := $(HOME)/.cache/ottla
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 
 # Crates that build without RocksDB, root or a JVM.
-PURE := ottla-wire ottla-core ottla-rpc ottla-crds ottla-log ottla-coordination ottla-client ottla-operator ottla-kubectl ottla-sim ottla-tidy
+PURE := ottla-wire ottla-core ottla-rpc ottla-crds ottla-log ottla-coordination ottla-client ottla-columns ottla-operator ottla-kubectl ottla-sim ottla-tidy
 PURE_FLAGS := $(addprefix -p ,$(PURE))
 
 # Prints the exports that make every build link the one prebuilt RocksDB (and builds it the first time).

@@ -6,10 +6,11 @@
 use std::io::{self, Write};
 
 use clap::ValueEnum;
-use comfy_table::{Cell, CellAlignment, Table};
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure, Result};
+
+pub(crate) use ottla_columns::{Columns, or_dash};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -54,40 +55,6 @@ pub(crate) fn render(format: Format, value: &impl Show) -> Result<String> {
 
 fn unprintable(error: &dyn std::fmt::Display) -> Failure {
     Failure::new(Exit::Failed, format!("the result cannot be printed: {error}"))
-}
-
-/// A table without lines. Columns whose header ends in `#` hold numbers and stand to the right.
-pub(crate) struct Columns(Table);
-
-impl Columns {
-    pub(crate) fn new(header: &[&str]) -> Self {
-        let mut table = Table::new();
-        table.load_style(comfy_table::presets::NOTHING);
-        table.set_header(header.iter().map(|name| Cell::new(name.trim_end_matches('#'))));
-        for (at, name) in header.iter().enumerate() {
-            if let Some(column) = table.column_mut(at) {
-                column.set_padding((0, 2));
-                if name.ends_with('#') {
-                    column.set_cell_alignment(CellAlignment::Right);
-                }
-            }
-        }
-        Self(table)
-    }
-
-    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.0.add_row(cells.into_iter().map(Cell::new));
-    }
-
-    pub(crate) fn text(&self) -> String {
-        let lines = self.0.lines().map(|line| line.trim_end().to_owned());
-        lines.collect::<Vec<_>>().join("\n")
-    }
-}
-
-/// A value, or a dash.
-pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 /// Numbers, separated by commas.

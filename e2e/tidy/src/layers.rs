@@ -18,9 +18,22 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ottla-broker", &["ottla-wire", "ottla-core", "ottla-log", "ottla-state", "ottla-coordination", "ottla-rpc"]),
     ("ottla-operator", &["ottla-client", "ottla-coordination", "ottla-core", "ottla-crds", "ottla-rpc", "ottla-wire"]),
     ("ottla-client", &["ottla-core", "ottla-wire"]),
-    ("ottla-cli", &["ottla-client", "ottla-rpc", "ottla-crds", "ottla-log", "ottla-core", "ottla-wire", "ottla-dev"]),
+    ("ottla-columns", &[]),
+    (
+        "ottla-cli",
+        &[
+            "ottla-client",
+            "ottla-columns",
+            "ottla-rpc",
+            "ottla-crds",
+            "ottla-log",
+            "ottla-core",
+            "ottla-wire",
+            "ottla-dev",
+        ],
+    ),
     ("ottla-dev", &["*"]),
-    ("ottla-kubectl", &["ottla-crds", "ottla-wire"]),
+    ("ottla-kubectl", &["ottla-columns", "ottla-crds", "ottla-wire"]),
     ("ottla-tidy", &[]),
 ];
 

@@ -13,7 +13,9 @@ const IN_RUST: [(&str, &str); 6] = [
     (concat!("panic = \"ab", "ort\""), "panics unwind; the broker's main installs a hook"),
 ];
 
-const ANYWHERE: [(&str, &str); 9] = [
+const ANYWHERE: [(&str, &str); 11] = [
+    (concat!("<<<", "<<<< "), "a merge that was not finished"),
+    (concat!(">>>", ">>>> "), "a merge that was not finished"),
     (concat!("FIX", "ME"), "fix it, or say in the README what does not work"),
     (concat!("/wo", "rk/"), "a path of one machine"),
     (concat!("/ro", "ot/"), "a path of one machine"),

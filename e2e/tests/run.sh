@@ -3,8 +3,10 @@
 #
 #   e2e/tests/run.sh           every case; writes docs/results/operations.md
 #   e2e/tests/run.sh --slice   the cases of `make test`, in two minutes; writes no page
+#   e2e/tests/run.sh --only WORD...   installing, and the cases in whose name one of these is; writes no page
 #
-# PROVIDER=local|kind as for e2e/cluster/up.sh; BIN is the folder of the binaries (default: bin). What cannot be shown on this
+# PROVIDER=local|kind as for e2e/cluster/up.sh; CLUSTER is the name of what is made (default: e2e),
+# BIN the folder of the binaries (default: bin). What cannot be shown on this
 # machine is skipped, by name.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

@@ -23,7 +23,7 @@ import page  # noqa: E402
 import plugin  # noqa: E402
 import readme  # noqa: E402
 from scene import BIN, CLUSTER, MANY, MEMBERS, TOPIC, Scene  # noqa: E402
-from stage import PATIENCE, expect, perform, until  # noqa: E402
+from stage import PATIENCE, expect, perform, title, until  # noqa: E402
 
 HEADING = "## On Kubernetes"
 PARTITIONS, PER_SECOND = 6, 200
@@ -422,6 +422,9 @@ CASES = [
     Suite.a_broker_whose_node_is_gone_is_replaced,
 ]
 
+# How many of them every other one builds on.
+BEGIN = 2
+
 
 # What `make test` has time for: two minutes.
 SLICE = [
@@ -449,7 +452,11 @@ def report(began, played):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slice", action="store_true", help="the cases of `make test`; writes no page")
-    if parser.parse_args().slice:
+    parser.add_argument("--only", nargs="+", metavar="WORD", default=[], help="installing, and cases in whose name one of these is; writes no page")
+    asked = parser.parse_args()
+    if asked.slice:
         perform(Suite, SLICE)
+    elif asked.only:
+        perform(Suite, CASES[:BEGIN] + [case for case in CASES[BEGIN:] if any(word in title(case) for word in asked.only)])
     else:
         perform(Suite, CASES, report=functools.partial(report, time.monotonic()))

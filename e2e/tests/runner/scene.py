@@ -30,7 +30,7 @@ def is_ready(pod):
 
 class Scene(Stage):
     def __init__(self):
-        super().__init__("e2e")
+        super().__init__(os.environ.get("CLUSTER") or "e2e")
         self.folder = tempfile.TemporaryDirectory()
         self.said = pathlib.Path(self.folder.name) / "ledger"
         self.following = None

@@ -22,6 +22,7 @@ import outside  # noqa: E402
 import page  # noqa: E402
 import plugin  # noqa: E402
 import readme  # noqa: E402
+import second  # noqa: E402
 from scene import BIN, CLUSTER, MANY, MEMBERS, TOPIC, Scene  # noqa: E402
 from stage import PATIENCE, expect, perform, title, until  # noqa: E402
 
@@ -31,7 +32,7 @@ EXAMPLE = ROOT / "deploy/examples/three-zones.yaml"
 QUICKSTART = ROOT / "deploy/examples/quickstart.yaml"
 
 
-class Suite(outside.Cases, plugin.Cases, Scene):
+class Suite(outside.Cases, plugin.Cases, second.Cases, Scene):
     def nodes_come_up(self):
         self.tool("up.sh")
 
@@ -407,7 +408,7 @@ CASES = [
     Suite.a_restart_that_a_person_asks_for_reaches_every_broker_once, Suite.a_cluster_grows_and_shrinks,
     Suite.the_certificate_authority_is_replaced_and_nobody_is_restarted, Suite.brokers_of_an_older_version_take_turns_with_ours,
     Suite.nothing_acknowledged_is_lost, Suite.deleted_and_declared_again_the_records_are_there,
-    Suite.metadata_that_was_lost_is_made_again_from_the_volumes, Suite.topics_are_as_declared,
+    Suite.metadata_that_was_lost_is_made_again_from_the_volumes, Suite.a_second_kubernetes_takes_the_volumes_over, Suite.topics_are_as_declared,
     Suite.the_plugin_says_how_a_cluster_is, Suite.the_plugin_runs_commands_in_a_pod,
     Suite.the_rights_that_its_page_names_are_enough_and_others_are_named,
     Suite.clients_outside_produce_and_consume_while_brokers_restart, Suite.a_report_has_everything_but_secrets,

@@ -5,6 +5,7 @@ only Kubernetes and, through clients in Pods, Kafka.
 """
 
 import base64
+import contextlib
 import json
 import os
 import pathlib
@@ -29,8 +30,8 @@ def is_ready(pod):
 
 
 class Scene(Stage):
-    def __init__(self):
-        super().__init__(os.environ.get("CLUSTER") or "e2e")
+    def __init__(self, name=None):
+        super().__init__(name or os.environ.get("CLUSTER") or "e2e")
         self.folder = tempfile.TemporaryDirectory()
         self.said = pathlib.Path(self.folder.name) / "ledger"
         self.following = None
@@ -49,24 +50,32 @@ class Scene(Stage):
     def brokers(self, name=CLUSTER):
         return self.items("pods", "-l", f"ottla.dev/cluster={name}")
 
-    def copied(self, claim):
-        """The data directory on a volume that no broker uses, copied to this machine."""
+    @contextlib.contextmanager
+    def held(self, claim, zone=None):
+        """A Pod that has a volume at /data, as the user that brokers run as; its name."""
         user = 65532
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reader"}, "spec": {
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "holder"}, "spec": {
             "terminationGracePeriodSeconds": 0,
+            "nodeSelector": {"topology.kubernetes.io/zone": zone} if zone else {},
             "securityContext": {"runAsNonRoot": True, "runAsUser": user, "runAsGroup": user, "fsGroup": user},
-            "containers": [{"name": "reader", "image": "localhost/ottla/busybox:1", "imagePullPolicy": "Never",
+            "containers": [{"name": "holder", "image": "localhost/ottla/busybox:1", "imagePullPolicy": "Never",
                             "command": ["sleep", "infinity"], "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
             "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]}}
         self.kubectl("apply", "-f", "-", input=json.dumps(pod))
-        self.kubectl("wait", "--for=condition=Ready", "pod/reader", f"--timeout={PATIENCE}s")
-        folder = pathlib.Path(self.folder.name) / claim
-        folder.mkdir()
-        command = [TOOLS / "kubectl", "exec", "reader", "--", "tar", "-cf", "-", "-C", "/data", "data"]
-        with subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE) as reader:
-            subprocess.run(["tar", "-xf", "-", "-C", folder], stdin=reader.stdout, check=True)
-        expect(reader.returncode == 0, f"{claim} could not be copied")
-        self.kubectl("delete", "pod", "reader", f"--timeout={PATIENCE}s")
+        try:
+            self.kubectl("wait", "--for=condition=Ready", "pod/holder", f"--timeout={PATIENCE}s")
+            yield "holder"
+        finally:
+            self.kubectl("delete", "pod", "holder", f"--timeout={PATIENCE}s")
+
+    def copied(self, claim):
+        """The data directory on a volume that no broker uses, copied to this machine."""
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder.name, prefix=f"{claim}-"))
+        with self.held(claim) as pod:
+            command = [TOOLS / "kubectl", "exec", pod, "--", "tar", "-cf", "-", "-C", "/data", "data"]
+            with subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE) as reader:
+                subprocess.run(["tar", "-xf", "-", "-C", folder], stdin=reader.stdout, check=True)
+            expect(reader.returncode == 0, f"{claim} could not be copied")
         return folder / "data"
 
     def elsewhere(self):

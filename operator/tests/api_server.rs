@@ -174,6 +174,40 @@ async fn a_deleted_cluster_keeps_its_disks_and_comes_back_on_them() {
     operator.stop().await;
 }
 
+/// As when somebody deletes a Cluster and declares it again at once: its Pods are gone, and the rest is on its way out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_declared_again_waits_for_what_is_left_of_the_first() {
+    let _alone = EVERYWHERE.read().await;
+    let stage = Stage::new().await;
+    let operator = stage.operator().await;
+    stage.declare("c", json!({"pools": pools(2)})).await.unwrap();
+    stage.pods("c", &["c-a-0", "c-a-1"]).await;
+    operator.stop().await;
+    stage.clusters().delete("c", &DeleteParams::default()).await.unwrap();
+    for pod in ["c-a-0", "c-a-1"] {
+        stage.objects(Kind::Pod).delete(pod, &DeleteParams::default().grace_period(0)).await.unwrap();
+    }
+    // Somebody holds the Role a little longer, as Kubernetes does that removes one thing after the other.
+    stage.edit(Kind::Role, "c-broker", json!({"metadata": {"finalizers": ["example.org/audit"]}})).await;
+    stage.delete(Kind::Role, "c-broker").await;
+    let second = stage.declare("c", json!({"pools": pools(2)})).await.unwrap();
+    let operator = stage.operator().await;
+    let account = || async {
+        let account = stage.objects(Kind::ServiceAccount).get_opt("c-broker").await.unwrap()?;
+        (account.owner_references().first()?.uid == second.uid()?).then_some(())
+    };
+    until("the account is the second's", account).await;
+    turns(&stage, &operator, 3).await;
+    assert!(stage.names(Kind::Pod, "c").await.is_empty(), "they could not read what they need");
+    stage.edit(Kind::Role, "c-broker", json!({"metadata": {"finalizers": null}})).await;
+    stage.pods("c", &["c-a-0", "c-a-1"]).await;
+    for word in ["refused", "error"] {
+        let series = format!("ottla_operator_reconciles_total{{controller=\"cluster\",result=\"{word}\"}}");
+        assert!(operator.metric(&series).await < 1.0, "{word}: nothing was tried that could not work");
+    }
+    operator.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_whose_disks_go_with_it_takes_its_metadata_along() {
     let _alone = EVERYWHERE.read().await;

@@ -181,6 +181,8 @@ fn reason(step: &Step, status: &Status) -> Option<(Reason, &'static str)> {
         }
         // Its Cluster goes with the namespace; nobody has to do anything.
         403 if status.message.contains("because it is being terminated") => None,
+        // Somebody has deleted the account since it was looked at; it is made again.
+        403 if status.message.contains("error looking up service account") => None,
         403 => Some((Reason::Forbidden, "; give the operator's account this permission")),
         400 | 422 => Some((Reason::ChildRefused, "")),
         _ => None,

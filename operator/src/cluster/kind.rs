@@ -53,6 +53,14 @@ impl Kind {
         Self::ALL.into_iter().filter(|kind| *kind != Self::Lease)
     }
 
+    /// Those without which a Pod is refused, or starts and cannot work.
+    pub fn serves_pods(self) -> bool {
+        matches!(
+            self,
+            Self::ServiceAccount | Self::Role | Self::RoleBinding | Self::Lease | Self::ConfigMap | Self::Secret
+        )
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         self.words().2

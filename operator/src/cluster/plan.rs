@@ -204,6 +204,9 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
             hibernate::plan(&mut plan, desired, observed);
         } else {
             roll::plan(&mut plan, desired, observed);
+            if is_left_over(desired, observed) {
+                plan.hold_pods();
+            }
             moves::plan(&mut plan, desired, observed);
         }
     }
@@ -239,7 +242,30 @@ fn whose(desired: &Desired, kind: Kind, object: &Value) -> Whose {
     }
 }
 
+/// Whether something that Pods need is an earlier Cluster's, or on its way out: what is there now goes, and takes the place of
+/// what this Cluster needs until it has gone.
+fn is_left_over(desired: &Desired, observed: &Observed) -> bool {
+    let children = desired.children.iter().map(|child| (child.kind, child.name.clone()));
+    let secrets = desired.secrets().into_iter().map(|name| (Kind::Secret, name));
+    let mut needed = children.filter(|(kind, _)| kind.serves_pods()).chain(secrets);
+    needed.any(|(kind, name)| {
+        let found = observed.get(kind, &name);
+        found.is_some_and(|found| found.is_going() || whose(desired, kind, found) == Whose::Predecessor)
+    })
+}
+
 impl Plan {
+    /// Makes no Pod now, and stops none that would have to be made again.
+    fn hold_pods(&mut self) {
+        let is_held = |step: &Step| {
+            matches!(step, Step::Apply { child, .. } if child.kind == Kind::Pod)
+                || matches!(step, Step::Delete { kind: Kind::Pod, why: Why::Outdated, .. })
+        };
+        let before = self.steps.len();
+        self.steps.retain(|step| !is_held(step));
+        self.waits |= self.steps.len() < before;
+    }
+
     fn refuse(&mut self, reason: Reason, message: String) {
         self.refusals.push(Refusal::new(reason, message));
     }

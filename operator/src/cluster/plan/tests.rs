@@ -193,6 +193,55 @@ fn a_name_that_somebody_else_has_is_not_taken() {
     insta::assert_snapshot!(told(&planned(&cluster, &observed)));
 }
 
+/// `cluster` of three, declared again while what the first one had is there, but for its Pods.
+fn declared_again() -> (ottla_crds::Cluster, Observed) {
+    let mut cluster = three("");
+    let mut observed = settled(&cluster);
+    observed.objects.retain(|(kind, _), _| *kind != Kind::Pod);
+    cluster.metadata.uid = Some("u-2".to_owned());
+    (cluster, observed)
+}
+
+#[test]
+fn no_pod_is_made_while_what_it_needs_is_a_predecessors() {
+    let (cluster, observed) = declared_again();
+    let pods = |plan: &Plan| steps(plan).into_iter().filter(|step| step.starts_with("apply Pod")).count();
+    assert!(steps(&planned(&cluster, &observed)).contains(&"delete ServiceAccount c-broker: Predecessor".to_owned()));
+    let needed: Vec<(Kind, String)> = observed.objects.keys().filter(|(kind, _)| kind.serves_pods()).cloned().collect();
+    assert!(needed.len() > 8, "{needed:?}");
+    for (kind, name) in &needed {
+        for gone in ["2026-02-01T10:00:00Z", ""] {
+            let mut observed = observed.clone();
+            let left = |(one, other): &(Kind, String)| {
+                !needed.contains(&(*one, other.clone())) || (one, other) == (kind, name)
+            };
+            observed.objects.retain(|at, _| left(at));
+            if !gone.is_empty() {
+                edit(&mut observed, *kind, name, json!({"metadata": {"deletionTimestamp": gone}}));
+            }
+            let plan = planned(&cluster, &observed);
+            assert!(pods(&plan) == 0 && plan.waits, "{} {name}: {:?}", kind.name(), steps(&plan));
+        }
+    }
+    let mut observed = observed.clone();
+    observed.objects.retain(|at, _| !needed.contains(at));
+    settle(&cluster, &mut observed);
+    assert_eq!(observed.of(Kind::Pod).count(), 3, "they are made once all of that is gone");
+}
+
+#[test]
+fn nobody_is_stopped_who_could_not_start_again() {
+    let cluster = three("");
+    let mut observed = settled(&cluster);
+    allow(&mut observed, &[0, 1, 2]);
+    let newer = three(", config: {num.network.threads: 5}");
+    assert!(steps(&planned(&newer, &observed)).iter().any(|step| step.starts_with("delete Pod")));
+    let going = json!({"metadata": {"deletionTimestamp": "2026-02-01T10:00:00Z", "finalizers": ["example.org/audit"]}});
+    edit(&mut observed, Kind::ServiceAccount, "c-broker", going);
+    let plan = planned(&newer, &observed);
+    assert!(plan.waits && !steps(&plan).iter().any(|step| step.starts_with("delete Pod")), "{:?}", steps(&plan));
+}
+
 #[test]
 fn kept_disks_are_taken_over_by_the_next_cluster_of_the_name() {
     let mut before = three("");

@@ -44,6 +44,7 @@ SERIES = {
     "OttlaLogCutBelowHighWatermark": [(f"ottla_replication_cuts_refused_total{BROKER}", "0x100 1x619")],
     "OttlaNotBalanced": [(f"ottla_preferred_elsewhere{BROKER}", "0 3x119 0x600")],
     "OttlaSlowDisk": [(f"ottla_replication_handed_over_total{BROKER}", "0x100 4x619")],
+    "OttlaCertificateExpires": [(f"ottla_certificate_expiry_seconds{BROKER}", "2592000 604900x119 2592000x600")],
     "OttlaOperatorDoesNotAct": [('ottla_operator_leader{namespace="n", pod="a"}', "1 0x119 1x600")],
 }
 
@@ -90,9 +91,10 @@ def promtool_sees_each_fire_and_clear():
 
 def annotations(name, series):
     """As Prometheus writes them: values of labels and of the series that fires."""
-    value = {"OttlaDiskNearlyFull": "4%", "OttlaNoController": "0", "OttlaTwoControllers": "2"}.get(name)
+    value = {"OttlaDiskNearlyFull": "4%", "OttlaNoController": "0", "OttlaTwoControllers": "2",
+             "OttlaCertificateExpires": "6d 22h 11m 40s"}.get(name)
     value = value or next(iter(re.findall(r"(\d+)x119", series[0][1])), "")
-    said = {"$value | humanizePercentage": value, "$value": value, "$labels.cluster": "c", "$labels.broker": "1", "$labels.namespace": "n"}
+    said = {"$value | humanizePercentage": value, "$value | humanizeDuration": value, "$value": value, "$labels.cluster": "c", "$labels.broker": "1", "$labels.namespace": "n"}
 
     def write(text):
         for what, stands in said.items():

@@ -87,12 +87,15 @@ fn budgets(out: &mut DescriptorEncoder<'_>, budgets: &[(&str, &Budget)]) -> Resu
     Ok(())
 }
 
+/// A broker without a certificate has the metric and no series of it, so that whoever reads learns that there is such a thing.
 fn certificate(out: &mut DescriptorEncoder<'_>, node: &Node) -> Result<(), std::fmt::Error> {
-    let Some(material) = node.credentials.newest() else { return Ok(()) };
-    let gauge = ConstGauge::new(material.leaf_expires);
     let help = "When the certificate that is shown to other brokers expires, in seconds since the Unix epoch";
-    let unit = Some(&Unit::Seconds);
-    EncodeMetric::encode(&gauge, out.encode_descriptor("certificate_expiry", help, unit, gauge.metric_type())?)
+    let kind = ConstGauge::new(0i64).metric_type();
+    let family = out.encode_descriptor("certificate_expiry", help, Some(&Unit::Seconds), kind)?;
+    match node.credentials.newest() {
+        Some(material) => EncodeMetric::encode(&ConstGauge::new(material.leaf_expires), family),
+        None => Ok(()),
+    }
 }
 
 fn directory(out: &mut DescriptorEncoder<'_>, node: &Node) -> Result<(), std::fmt::Error> {

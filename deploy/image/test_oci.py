@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import tarfile
 import tempfile
 import unittest
@@ -95,6 +96,21 @@ class Libraries(unittest.TestCase):
         files = oci.Files()
         files.program("/bin/sh", "/bin/sh")
         self.assertTrue(any("ld-" in name for name in files.entries), files.entries.keys())
+
+    def test_a_program_goes_without_its_line_tables_and_keeps_its_names(self):
+        with tempfile.TemporaryDirectory() as folder:
+            source, program = Path(folder) / "a.c", Path(folder) / "a"
+            source.write_text("int answer(void) { return 42; } int main(void) { return answer(); }\n")
+            subprocess.run(["cc", "-g", "-O0", "-o", program, source], check=True)
+            small = oci.without_debug(program)
+            self.assertIn(b".debug_line", program.read_bytes())
+            self.assertNotIn(b".debug_line", small)
+            self.assertIn(b"answer", small)
+            self.assertEqual(small, oci.without_debug(program))
+
+    def test_what_is_no_program_is_named(self):
+        with self.assertRaisesRegex(oci.Refused, "no-such-program"):
+            oci.without_debug("/no-such-program")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ use super::reason::{Reason, Refusal};
 
 /// For how long a Pod may be new.
 const YOUNG: SignedDuration = SignedDuration::from_mins(5);
+/// What holds a Pod for longer than this after its time to stop has passed does not come by itself.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 /// A container that ends sooner does not get past its start.
 const SHORT_RUN: SignedDuration = SignedDuration::from_mins(1);
 
@@ -45,8 +47,9 @@ pub fn judge(desired: Option<&Desired>, observed: &Observed, now: Timestamp) -> 
             continue;
         }
         down.push(seat);
-        let Some((reason, message)) = pod.and_then(|pod| trouble(&seat.pod, pod)) else { continue };
-        if matches!(reason, Reason::ImageUnavailable | Reason::BrokerCrashes) {
+        let found = pod.and_then(|pod| stuck(&seat.pod, pod, now).or_else(|| trouble(&seat.pod, pod)));
+        let Some((reason, message)) = found else { continue };
+        if matches!(reason, Reason::ImageUnavailable | Reason::BrokerCrashes | Reason::PodGoing) {
             health.refusals.push(Refusal::new(reason, message.clone()));
         }
         health.worst.get_or_insert((reason, message));
@@ -81,6 +84,22 @@ pub(super) fn failure(name: &str, pod: &Value, now: Timestamp) -> Option<String>
         ));
     }
     (!is_young(pod, now)).then(|| format!("Pod {name} does not serve: see `kubectl logs {name}`"))
+}
+
+/// What holds a Pod that should have been gone long ago. Its node may only be away: then it is a lost broker's.
+fn stuck(name: &str, pod: &Value, now: Timestamp) -> Option<(Reason, String)> {
+    // The end of the time that it was given to stop in.
+    let due: Timestamp = pod["metadata"]["deletionTimestamp"].as_str()?.parse().ok()?;
+    let holders: Vec<&str> = pod["metadata"]["finalizers"].as_array()?.iter().filter_map(Value::as_str).collect();
+    if holders.is_empty() || now.duration_since(due) < PATIENCE {
+        return None;
+    }
+    let message = format!(
+        "Pod {name} is being deleted and is held by {}: whoever set that must let go of it, or take it out of \
+         metadata.finalizers with `kubectl edit pod {name}`",
+        holders.join(", ")
+    );
+    Some((Reason::PodGoing, message))
 }
 
 /// What is wrong with a Pod that does not serve, as far as its status says.
@@ -145,5 +164,18 @@ mod tests {
         assert!(!crashes(&status(&runs, 1, soon)), "it has ended once");
         assert!(!crashes(&status(&runs, 2, late)), "it ran for long before that");
         assert!(!crashes(&json!({"state": runs, "restartCount": 0})));
+    }
+
+    #[test]
+    fn what_holds_a_pod_that_should_be_gone_is_named() {
+        let pod = |finalizers: &Value| json!({"metadata": {"deletionTimestamp": "2026-02-01T10:00:30Z", "finalizers": finalizers}});
+        let told = |pod: &Value, now: &str| stuck("c-a-0", pod, now.parse().unwrap());
+        let held = pod(&json!(["example.org/backup"]));
+        let (reason, message) = told(&held, "2026-02-01T10:01:30Z").expect("its minute is over");
+        assert_eq!(reason, Reason::PodGoing);
+        assert!(message.contains("held by example.org/backup"), "{message}");
+        assert_eq!(told(&held, "2026-02-01T10:01:29Z"), None, "it may take its time");
+        assert_eq!(told(&pod(&Value::Null), "2026-02-01T11:00:00Z"), None, "its node does not answer");
+        assert_eq!(told(&json!({"metadata": {"finalizers": ["example.org/backup"]}}), "2026-02-01T11:00:00Z"), None);
     }
 }

@@ -25,6 +25,8 @@ pub enum Reason {
     ImageUnavailable,
     /// A broker's process ends again and again.
     BrokerCrashes,
+    /// A broker's Pod is being deleted and does not go.
+    PodGoing,
     /// A person has asked that nothing be changed.
     Paused,
     /// A person has asked that no broker run.
@@ -122,6 +124,7 @@ impl Reason {
             Self::PodUnschedulable => "PodUnschedulable",
             Self::ImageUnavailable => "ImageUnavailable",
             Self::BrokerCrashes => "BrokerCrashes",
+            Self::PodGoing => "PodGoing",
             Self::Paused => "Paused",
             Self::Hibernated => "Hibernated",
             Self::NoBrokers => "NoBrokers",

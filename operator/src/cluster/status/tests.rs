@@ -135,6 +135,8 @@ fn pods_that_do_not_run_say_why() {
     insta::assert_snapshot!("crash", check(waiting("CrashLoopBackOff")));
     let unscheduled = json!({"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"});
     insta::assert_snapshot!("unscheduled", check(json!({"status": {"conditions": [unscheduled]}})));
+    let held = json!({"deletionTimestamp": "2026-02-01T09:58:00Z", "finalizers": ["example.org/backup"]});
+    insta::assert_snapshot!("held", check(json!({"metadata": held, "status": {"conditions": []}})));
 }
 
 #[test]

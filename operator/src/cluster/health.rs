@@ -1,7 +1,9 @@
 //! How a cluster's brokers are, by their Pods.
 //!
 //! Owns what keeps a Pod from serving, in a word and a sentence with the way out. Pure: the time is an argument. Must
-//! never call a cluster broken because one of its brokers is being restarted.
+//! never call a cluster broken because brokers are being restarted as `spec.updates` lets them be.
+
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -27,8 +29,9 @@ pub struct Health {
     pub total: usize,
     /// How many serve.
     pub serving: usize,
-    /// Exactly one does not, and that is because it is being restarted.
-    pub restarting: bool,
+    /// How many do not because they are being restarted; none if another one does not either, or if they are more than `spec`
+    /// lets be restarted together.
+    pub restarting: usize,
     /// What keeps one of them from serving.
     pub worst: Option<(Reason, String)>,
     /// What a person has to do something about.
@@ -54,13 +57,27 @@ pub fn judge(desired: Option<&Desired>, observed: &Observed, now: Timestamp) -> 
         }
         health.worst.get_or_insert((reason, message));
     }
-    let registered = |id: &i32| observed.documents.summary().is_some_and(|summary| summary.registered.contains(id));
-    if let [one] = down.as_slice() {
-        let pod = observed.get(Kind::Pod, &one.pod);
-        let new = pod.is_none_or(|pod| pod.is_going() || is_young(pod, now));
-        health.restarting = health.total > 1 && new && registered(&one.id) && health.refusals.is_empty();
+    let new = |seat: &&Seat| {
+        let pod = observed.get(Kind::Pod, &seat.pod);
+        pod.is_none_or(|pod| pod.is_going() || is_young(pod, now))
+    };
+    let few = down.len() < health.total && down.len() <= together(desired, observed, &down);
+    if few && health.refusals.is_empty() && down.iter().all(|seat| is_registered(observed, seat.id) && new(seat)) {
+        health.restarting = down.len();
     }
     health
+}
+
+fn is_registered(observed: &Observed, id: i32) -> bool {
+    observed.documents.summary().is_some_and(|summary| summary.registered.contains(&id))
+}
+
+/// How many of these may be restarted at once: several only of one zone. Brokers of which no zone is known are in one.
+fn together(desired: &Desired, observed: &Observed, down: &[&Seat]) -> usize {
+    let rack = |seat: &&Seat| observed.documents.summary()?.layout.brokers.get(&seat.id)?.rack.as_deref();
+    let zones: BTreeSet<Option<&str>> = down.iter().map(rack).collect();
+    let most = usize::try_from(desired.updates.max_unavailable_per_zone).unwrap_or(1);
+    if zones.len() == 1 { most.max(1) } else { 1 }
 }
 
 fn is_young(pod: &Value, now: Timestamp) -> bool {
@@ -107,8 +124,11 @@ fn trouble(name: &str, pod: &Value) -> Option<(Reason, String)> {
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
     let unscheduled = conditions.into_iter().find(|one| one["type"] == "PodScheduled" && one["status"] == "False");
     if let Some(condition) = unscheduled {
-        let why = condition["message"].as_str().unwrap_or("no node takes it");
-        return Some((Reason::PodUnschedulable, format!("Pod {name} has no node: {why}")));
+        let why = condition["message"].as_str().unwrap_or("no node takes it").trim_end_matches('.');
+        let message = format!(
+            "Pod {name} has no node: {why}; bring or add a node that takes it, or correct resources and template of its pool"
+        );
+        return Some((Reason::PodUnschedulable, message));
     }
     let statuses = pod["status"]["containerStatuses"].as_array()?;
     statuses.iter().find_map(|status| {

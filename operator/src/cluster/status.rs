@@ -142,8 +142,12 @@ fn ready(view: &View<'_>, health: &Health) -> Verdict {
     if serving == total {
         return ("True", Reason::BrokersReady, format!("{total} of {total} brokers serve"));
     }
-    if health.restarting && view.refusals.is_empty() {
-        return ("True", Reason::Rolling, format!("{serving} of {total} brokers serve, one is being restarted"));
+    if health.restarting > 0 && view.refusals.is_empty() {
+        let restarted = match health.restarting {
+            1 => "one is".to_owned(),
+            more => format!("{more} are"),
+        };
+        return ("True", Reason::Rolling, format!("{serving} of {total} brokers serve, {restarted} being restarted"));
     }
     let (reason, what) = health.worst.clone().unwrap_or((Reason::BrokersNotReady, String::new()));
     let what = if what.is_empty() { what } else { format!("; {what}") };

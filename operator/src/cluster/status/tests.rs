@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::cluster::documents::Documents;
 use crate::cluster::fixture::{cluster, edit, holding, perform, planned, pool, settle, settled, three, wanted};
 use crate::cluster::names::BROKER_LABEL;
 
@@ -75,6 +76,36 @@ fn a_roll_is_reconciling_and_never_degraded() {
     }
     let status = seen(&cluster, &observed, Vec::new(), NOW);
     insta::assert_snapshot!(serde_yaml::to_string(&(shown(&status), &status.pools, &status.operation)).unwrap());
+}
+
+#[test]
+fn several_brokers_of_one_zone_that_are_restarted_together_degrade_nothing() {
+    let ready = |more: &str, racks: [&str; 4], away: &[&str]| {
+        let cluster = cluster(&format!("{{pools: [{}]{more}}}", pool("a", 4)));
+        let mut observed = settled(&cluster);
+        observed.documents = crate::cluster::fixture::documents(&[(0, 12), (1, 12), (2, 12), (3, 12)]);
+        let Documents::Whole(summary) = &mut observed.documents else { panic!("they are whole") };
+        for (id, rack) in (0..).zip(racks) {
+            summary.layout.brokers.get_mut(&id).unwrap().rack = Some(rack.to_owned()).filter(|rack| !rack.is_empty());
+        }
+        for pod in away {
+            observed.objects.remove(&(Kind::Pod, (*pod).to_owned()));
+        }
+        shown(&seen(&cluster, &observed, Vec::new(), NOW)).remove(0)
+    };
+    let two = ", updates: {maxUnavailablePerZone: 2}";
+    let restarted = "Ready=True Rolling: 2 of 4 brokers serve, 2 are being restarted";
+    let away = "Ready=False BrokersNotReady: 2 of 4 brokers serve";
+    let pair = ["c-a-1", "c-a-3"];
+    assert_eq!(ready(two, ["x", "y", "x", "y"], &pair), restarted);
+    assert_eq!(ready(two, ["", "", "", ""], &pair), restarted, "all of which nobody knows are in one zone");
+    assert_eq!(ready(two, ["x", "y", "y", "x"], &pair), away, "they are of two zones");
+    assert_eq!(ready("", ["x", "y", "x", "y"], &pair), away, "one at a time is all that is declared");
+    let all = ["c-a-0", "c-a-1", "c-a-2", "c-a-3"];
+    assert_eq!(
+        ready(", updates: {maxUnavailablePerZone: 4}", ["x"; 4], &all),
+        "Ready=False BrokersNotReady: 0 of 4 brokers serve"
+    );
 }
 
 #[test]

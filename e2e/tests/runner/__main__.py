@@ -7,7 +7,6 @@ ledgers as Pods while brokers are killed, drained and restarted. It speaks only 
 import argparse
 import functools
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -23,12 +22,11 @@ import page  # noqa: E402
 import plugin  # noqa: E402
 import readme  # noqa: E402
 import second  # noqa: E402
-from scene import BIN, CLUSTER, MANY, MEMBERS, TOPIC, Scene  # noqa: E402
+from scene import BIN, CLUSTER, LEDGER, MANY, MEMBERS, TOPIC, Scene  # noqa: E402
 from stage import PATIENCE, expect, perform, title, until  # noqa: E402
 
 HEADING = "## On Kubernetes"
 PARTITIONS, PER_SECOND = 6, 200
-EXAMPLE = ROOT / "deploy/examples/three-zones.yaml"
 QUICKSTART = ROOT / "deploy/examples/quickstart.yaml"
 
 
@@ -59,14 +57,13 @@ class Suite(outside.Cases, plugin.Cases, second.Cases, Scene):
 
     def a_producer_and_a_group_begin_their_ledgers(self):
         self.ottla("topic", "create", TOPIC, "--partitions", PARTITIONS, "--replicas", 3)
-        program = f"{self.folder.name}/program"
-        subprocess.run(["cc", "-O2", "-Wall", "-o", program, ROOT / "e2e/tests/ledger.c", "-lrdkafka"], check=True)
-        self.load("localhost/ottla/ledger:dev", program)
-        settings = json.dumps({"spec": {"nodeSelector": {"topology.kubernetes.io/zone": "a"}, "securityContext": {"runAsNonRoot": True}}})
+        self.load_ledger()
+        settings = json.dumps({"spec": {"nodeSelector": {"topology.kubernetes.io/zone": "a"}, "securityContext": {"runAsNonRoot": True},
+                                        "terminationGracePeriodSeconds": 70}})
         asked = {"ledger": ["produce", f"{CLUSTER}-bootstrap:9092", TOPIC, PER_SECOND]}
         asked |= {member: ["consume", f"{CLUSTER}-bootstrap:9092", TOPIC, "readers"] for member in MEMBERS}
         for pod, words in asked.items():
-            self.kubectl("run", pod, "--image=localhost/ottla/ledger:dev", "--restart=Never", f"--overrides={settings}", "--", *words)
+            self.kubectl("run", pod, f"--image={LEDGER}", "--restart=Never", f"--overrides={settings}", "--", *words)
         self.kubectl("wait", "--for=condition=Ready", *(f"pod/{pod}" for pod in asked), f"--timeout={PATIENCE}s")
         self.follow()
         self.goes_on()
@@ -249,9 +246,36 @@ class Suite(outside.Cases, plugin.Cases, second.Cases, Scene):
         expect({"BrokerAdded", "RebalanceBegun", "RebalanceDone", "BrokerUnregistered", "BrokerLeft"} <= self.told(),
                f"its Events are {sorted(self.told())}")
 
+    def a_volume_grows_under_its_broker(self):
+        """And the file system on it, which is what brokers see of it."""
+        def seen():
+            brokers = json.loads(self.ottla("cluster", "describe", "-o", "json"))["brokers"]
+            return [one["total_bytes"] for broker in brokers for one in broker["directories"]]
+        before, sizes, lives = self.uids(), seen(), self.restarts()
+        pools = self.declared()["spec"]["pools"]
+        pools[0]["storage"]["volumes"][0]["size"] = "11Gi"
+        began = datetime.now(UTC)
+        self.change(CLUSTER, {"pools": pools})
+        # Of the new GiB, XFS keeps a little for itself.
+        until("every broker has more room", lambda: [size > old + 0.9 * 2**30 for size, old in zip(seen(), sizes, strict=True)] == [True] * 3,
+              2 * PATIENCE)
+        ended = datetime.now(UTC)
+        until("the claims say so", lambda: {claim["status"]["capacity"]["storage"] for claim in self.claims(CLUSTER)} == {"11Gi"})
+        self.goes_on()
+        self.whole()
+        expect((self.uids(), self.restarts()) == (before, lives), "brokers were restarted")
+        silence = self.silence(began, ended)
+        self.note(f"{(ended - began).total_seconds():.1f} s until every broker saw {min(seen()) / 2**30:.1f} GiB instead of "
+                  f"{max(sizes) / 2**30:.1f}; the longest time without an acknowledgement was {silence:.2f} s")
+        expect(silence < 5, f"for {silence:.1f} s nothing was acknowledged")
+
     def nothing_acknowledged_is_lost(self):
-        self.kubectl("delete", "pod", "ledger", "--grace-period=70", f"--timeout={PATIENCE}s")
+        self.end("ledger")
         self.following.wait(PATIENCE)
+        if ledger.Ledger(self.said.read_text().splitlines()).sent is None:
+            self.follow()
+            self.following.wait(PATIENCE)
+        self.kubectl("delete", "pod", "ledger")
         self.read = self.records()
         account = ledger.Ledger(self.said.read_text().splitlines())
         expect(len(account.acked) > 10 * MANY, f"only {len(account.acked)} records were acknowledged")
@@ -273,7 +297,7 @@ class Suite(outside.Cases, plugin.Cases, second.Cases, Scene):
         until("every broker is gone", lambda: not self.brokers(), 2 * PATIENCE)
         left = [len(self.items(kind_of, "-l", f"ottla.dev/cluster={CLUSTER}")) for kind_of in ("pvc", "services", "configmaps", "pdb")]
         expect(left == [3, 0, 0, 0], f"claims, Services, ConfigMaps and budgets that are left: {left}")
-        self.kubectl("apply", "-f", EXAMPLE)
+        self.kubectl("apply", "-f", "-", input=self.example())
         self.whole()
         expect(self.declared()["status"]["clusterId"] == identity, "it is another cluster")
         expect(self.records() == self.read, "it has other records")
@@ -306,15 +330,6 @@ class Suite(outside.Cases, plugin.Cases, second.Cases, Scene):
             (told,) = json.loads(self.ottla("topic", "describe", "orders", "-o", "json"))
             return [len(partition["replicas"]) for partition in told["partitions"]] == [3] * 9
         until("the topic has nine partitions of three replicas", grown)
-
-    def a_volume_grows_under_its_broker(self):
-        before = self.uids()
-        pools = self.declared()["spec"]["pools"]
-        pools[0]["storage"]["volumes"][0]["size"] = "11Gi"
-        self.change(CLUSTER, {"pools": pools})
-        until("every volume has grown", lambda: {claim["status"]["capacity"]["storage"] for claim in self.claims(CLUSTER)} == {"11Gi"})
-        self.whole()
-        expect(self.uids() == before, "brokers were restarted")
 
     def an_image_that_is_not_there_halts_a_roll(self):
         before = self.uids()
@@ -407,6 +422,7 @@ CASES = [
     Suite.an_evicted_broker_serves_soon_after_its_operator_is_back, Suite.a_cluster_sleeps_and_wakes_under_its_producer,
     Suite.a_restart_that_a_person_asks_for_reaches_every_broker_once, Suite.a_cluster_grows_and_shrinks,
     Suite.the_certificate_authority_is_replaced_and_nobody_is_restarted, Suite.brokers_of_an_older_version_take_turns_with_ours,
+    Suite.a_volume_grows_under_its_broker,
     Suite.nothing_acknowledged_is_lost, Suite.deleted_and_declared_again_the_records_are_there,
     Suite.metadata_that_was_lost_is_made_again_from_the_volumes, Suite.a_second_kubernetes_takes_the_volumes_over, Suite.topics_are_as_declared,
     Suite.the_plugin_says_how_a_cluster_is, Suite.the_plugin_runs_commands_in_a_pod,
@@ -415,7 +431,7 @@ CASES = [
     Suite.clients_outside_connect_through_node_ports, Suite.a_node_port_that_changes_reaches_clients_without_a_restart,
     Suite.a_broker_that_starts_again_is_found_again, Suite.clients_outside_connect_through_load_balancers,
     Suite.a_listener_that_is_not_declared_any_more_leaves_nothing,
-    Suite.a_volume_grows_under_its_broker, Suite.an_image_that_is_not_there_halts_a_roll,
+    Suite.an_image_that_is_not_there_halts_a_roll,
     Suite.a_broker_that_crashes_halts_a_roll_until_spec_changes,
     Suite.the_first_record_is_acknowledged_soon, Suite.a_broker_alone_can_be_restarted,
     Suite.the_plugin_puts_a_cluster_to_sleep_and_wakes_it,

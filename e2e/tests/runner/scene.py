@@ -15,18 +15,16 @@ from datetime import datetime
 
 import ledger
 from stage import PATIENCE, TOOLS, Stage, expect, until
+from watched import is_ready
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
+EXAMPLE = ROOT / "deploy/examples/three-zones.yaml"
 CLUSTER, TOPIC = "events", "ledger"
+LEDGER = "localhost/ottla/ledger:dev"
 BIN = pathlib.Path(os.environ.get("BIN") or ROOT / "bin").resolve()
 # How many acknowledgements show that a producer goes on.
 MANY = 200
 MEMBERS = ("member-0", "member-1")
-
-
-def is_ready(pod):
-    conditions = pod["status"].get("conditions", [])
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 class Scene(Stage):
@@ -86,6 +84,11 @@ class Scene(Stage):
     def claims(self, name):
         return self.items("pvc", "-l", f"ottla.dev/cluster={name}")
 
+    def example(self):
+        """README's Cluster, with volumes as large as those that are there: they may have grown, and none shrinks."""
+        (size,) = {claim["spec"]["resources"]["requests"]["storage"] for claim in self.claims(CLUSTER)}
+        return EXAMPLE.read_text().replace("10Gi", size)
+
     def secret(self, name, key):
         text = self.kubectl("get", "secret", name, "-o", "json").stdout
         return base64.b64decode(json.loads(text)["data"][key]).decode()
@@ -98,7 +101,7 @@ class Scene(Stage):
         return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.brokers(name)}
 
     def serving(self, name=CLUSTER):
-        return sum(is_ready(pod) and "deletionTimestamp" not in pod["metadata"] for pod in self.brokers(name))
+        return sum(map(is_ready, self.brokers(name)))
 
     def declared(self, name=CLUSTER):
         return self.items("clusters.ottla.dev", f"--field-selector=metadata.name={name}")[0]
@@ -141,20 +144,34 @@ class Scene(Stage):
             self.following = subprocess.Popen([TOOLS / "kubectl", "logs", "--follow", "ledger"], env=self.environment, stdout=out,
                                               stderr=subprocess.DEVNULL)
 
-    def silence(self, began, ended):
+    def silence(self, began, ended, pod="ledger"):
         """The longest time between two acknowledgements, in seconds, as the producer's node has noted them."""
-        lines = self.kubectl("logs", "ledger", "--timestamps", f"--since-time={began:%Y-%m-%dT%H:%M:%SZ}").stdout.splitlines()
+        lines = self.kubectl("logs", pod, "--timestamps", f"--since-time={began:%Y-%m-%dT%H:%M:%SZ}").stdout.splitlines()
         # Nanoseconds are more than Python reads.
         times = [datetime.fromisoformat(line.split()[0][:26].rstrip("Z") + "+00:00") for line in lines if " acked " in line]
         times = [began, *(time for time in times if began < time < ended), ended]
         return max((later - earlier).total_seconds() for earlier, later in zip(times, times[1:]))
 
     def acks(self):
+        # A kubelet ends what follows a log when its machine has no inotify instance left.
+        if self.following.poll() is not None:
+            self.follow()
         return self.said.read_bytes().count(b"acked ")
+
+    def end(self, pod):
+        """Has a producer end. Its Pod is kept, and with it what nobody has read of its log yet."""
+        self.kubectl("patch", "pod", pod, "--type=merge", "-p", json.dumps({"spec": {"activeDeadlineSeconds": 1}}))
+        until("it has ended", lambda: self.items("pods", f"--field-selector=metadata.name={pod}")[0]["status"]["phase"] == "Failed")
 
     def goes_on(self):
         before = self.acks()
         until("the producer goes on", lambda: self.acks() > before + MANY)
+
+    def load_ledger(self):
+        """Gives the image of clients that keep ledgers to every node."""
+        program = f"{self.folder.name}/program"
+        subprocess.run(["cc", "-O2", "-Wall", "-o", program, ROOT / "e2e/tests/ledger.c", "-lrdkafka"], check=True)
+        self.load(LEDGER, program)
 
     def load(self, name, *binaries):
         """Gives an image of these to every node."""
@@ -172,7 +189,7 @@ class Scene(Stage):
 
         def over():
             pods, conditions = self.brokers(), self.conditions()
-            serving = sum(is_ready(pod) and "deletionTimestamp" not in pod["metadata"] for pod in pods)
+            serving = sum(map(is_ready, pods))
             if serving < 2:
                 wrong.append(f"only {serving} brokers served")
             if conditions["Ready"]["status"] != "True":

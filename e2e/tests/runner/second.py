@@ -11,7 +11,6 @@ import time
 from scene import BIN, CLUSTER, ROOT, Scene
 from stage import PATIENCE, TOOLS, expect, until
 
-EXAMPLE = ROOT / "deploy/examples/three-zones.yaml"
 MOVED, COUNT = "moved", 2000
 
 
@@ -56,7 +55,7 @@ class Cases:
             for (claim, (size, folder)), node in zip(sorted(copies.items()), other.cluster.workers, strict=True):
                 other.lay(claim, size, node.zone, folder)
             self.recover(other, [folder for _, folder in copies.values()])
-            other.kubectl("apply", "-f", EXAMPLE)
+            other.kubectl("apply", "-f", "-", input=other.example())
             other.whole(2 * PATIENCE)
             self.note(f"{installed - began:.1f} s for the other Kubernetes and the operator, {time.monotonic() - installed:.1f} s to a whole cluster of "
                       f"{brokers} brokers there")

@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "e2e/cluster/runner"))
 sys.path.append(str(ROOT / "e2e/page"))
 import ledger  # noqa: E402
+import lifecycle  # noqa: E402
 import outside  # noqa: E402
 import page  # noqa: E402
 import plugin  # noqa: E402
@@ -30,7 +31,7 @@ PARTITIONS, PER_SECOND = 6, 200
 QUICKSTART = ROOT / "deploy/examples/quickstart.yaml"
 
 
-class Suite(outside.Cases, plugin.Cases, second.Cases, Scene):
+class Suite(lifecycle.Cases, outside.Cases, plugin.Cases, second.Cases, Scene):
     def nodes_come_up(self):
         self.tool("up.sh")
 
@@ -433,6 +434,10 @@ CASES = [
     Suite.a_listener_that_is_not_declared_any_more_leaves_nothing,
     Suite.an_image_that_is_not_there_halts_a_roll,
     Suite.a_broker_that_crashes_halts_a_roll_until_spec_changes,
+    Suite.one_zone_of_two_pools_is_restarted_at_a_time_after_a_canary, Suite.a_cluster_that_is_paused_is_left_alone,
+    Suite.a_broker_that_finds_no_node_halts_a_roll, Suite.a_broker_whose_volume_is_gone_is_replaced,
+    Suite.a_lost_broker_that_alone_has_records_is_not_given_up, Suite.a_pool_is_replaced_by_another_in_one_change,
+    Suite.nothing_acknowledged_by_two_pools_is_lost,
     Suite.the_first_record_is_acknowledged_soon, Suite.a_broker_alone_can_be_restarted,
     Suite.the_plugin_puts_a_cluster_to_sleep_and_wakes_it,
     Suite.volumes_go_with_the_cluster_only_if_that_is_declared, Suite.a_namespace_goes_with_all_that_is_in_it,

@@ -1,11 +1,13 @@
-"""How the suite reads README and judges a ledger."""
+"""How the suite reads README, judges a ledger, and says who was away."""
 
+import json
 import tempfile
 import unittest
 from pathlib import Path
 
 import ledger
 import readme
+import watched
 
 
 class Readme(unittest.TestCase):
@@ -65,6 +67,28 @@ class Members(unittest.TestCase):
         ]
         for first, second, named in cases:
             self.assertIn(named, " ".join(self.judged(first, second)))
+
+
+class Away(unittest.TestCase):
+    @staticmethod
+    def event(name, ready=True, kind="MODIFIED", going=False):
+        metadata = {"name": name} | ({"deletionTimestamp": "2026-02-01T10:00:00Z"} if going else {})
+        status = {"conditions": [{"type": "Ready", "status": "True" if ready else "False"}]}
+        return json.dumps({"type": kind, "object": {"metadata": metadata, "status": status}}, indent=1)
+
+    def steps(self, *lines):
+        return watched.away(watched.events("\n".join(lines)), ["a", "b", "c"])
+
+    def test_nothing_is_told_before_all_were_there(self):
+        self.assertEqual(self.steps(self.event("a"), self.event("b", False), self.event("c")), [])
+
+    def test_who_is_asked_to_go_is_away_until_another_of_its_name_is_ready(self):
+        there = [self.event(name, kind="ADDED") for name in "abc"]
+        a = [self.event("a", going=True), self.event("a", False, going=True), self.event("a", False, "DELETED"), self.event("a", False, "ADDED")]
+        b = [self.event("b", going=True), self.event("c", going=True), self.event("c"), self.event("b")]
+        steps = self.steps(*there, *a, self.event("a"), *b, self.event("c")[:40])
+        self.assertEqual(list(map(sorted, steps)), [[], ["a"], [], ["b"], ["b", "c"], ["b"], []])
+        self.assertEqual(list(map(sorted, watched.batches(steps))), [["a"], ["b", "c"]])
 
 
 if __name__ == "__main__":

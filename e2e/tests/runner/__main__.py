@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "e2e/cluster/runner"))
 sys.path.append(str(ROOT / "e2e/page"))
+import installs  # noqa: E402
 import ledger  # noqa: E402
 import lifecycle  # noqa: E402
 import outside  # noqa: E402
@@ -31,7 +32,7 @@ PARTITIONS, PER_SECOND = 6, 200
 QUICKSTART = ROOT / "deploy/examples/quickstart.yaml"
 
 
-class Suite(lifecycle.Cases, outside.Cases, plugin.Cases, second.Cases, Scene):
+class Suite(installs.Cases, lifecycle.Cases, outside.Cases, plugin.Cases, second.Cases, Scene):
     def nodes_come_up(self):
         self.tool("up.sh")
 
@@ -442,6 +443,8 @@ CASES = [
     Suite.the_plugin_puts_a_cluster_to_sleep_and_wakes_it,
     Suite.volumes_go_with_the_cluster_only_if_that_is_declared, Suite.a_namespace_goes_with_all_that_is_in_it,
     Suite.a_broker_whose_node_is_gone_is_replaced,
+    Suite.helm_takes_the_operator_over_and_no_broker_is_restarted, Suite.a_cluster_by_helm_keeps_its_volumes_when_it_is_uninstalled,
+    Suite.an_operator_of_one_namespace_sees_no_other,
 ]
 
 # How many of them every other one builds on.

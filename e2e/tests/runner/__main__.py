@@ -432,7 +432,7 @@ CASES = [
     Suite.clients_outside_produce_and_consume_while_brokers_restart, Suite.a_report_has_everything_but_secrets,
     Suite.clients_outside_connect_through_node_ports, Suite.a_node_port_that_changes_reaches_clients_without_a_restart,
     Suite.a_broker_that_starts_again_is_found_again, Suite.clients_outside_connect_through_load_balancers,
-    Suite.a_listener_that_is_not_declared_any_more_leaves_nothing,
+    Suite.an_address_moves_when_its_node_has_no_power, Suite.a_listener_that_is_not_declared_any_more_leaves_nothing,
     Suite.an_image_that_is_not_there_halts_a_roll,
     Suite.a_broker_that_crashes_halts_a_roll_until_spec_changes,
     Suite.one_zone_of_two_pools_is_restarted_at_a_time_after_a_canary, Suite.a_cluster_that_is_paused_is_left_alone,

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
-use stage::{Broker, Scene, config, create, found, message, set};
+use stage::{Broker, Scene, config, create, found, message, rates, set, throttle};
 use tokio::sync::RwLock;
 use tokio::time::Instant;
 
@@ -309,8 +309,21 @@ async fn replicas_follow_the_declaration() {
         .await;
         let topic = scene.ready("orders").await;
         assert_eq!(topic.status.unwrap().replicas, i32::try_from(replicas).ok());
-        until("the throttle is gone", || async { config(&client, "orders").await.is_empty().then_some(()) }).await;
+        let left = || async { (config(&client, "orders").await, rates(&client, 3).await) };
+        until("no throttle is left", || async {
+            let (of_topic, of_brokers) = left().await;
+            (of_topic.is_empty() && of_brokers.is_empty()).then_some(())
+        })
+        .await;
     }
+    controller.stop().await;
+
+    // As an operator leaves it that is killed while something moves, before somebody declares another rate.
+    throttle(&client, "orders", 3).await;
+    until("that is known everywhere", || async { (rates(&client, 3).await.len() == 6).then_some(()) }).await;
+    let controller = scene.controller().await;
+    until("no throttle is left", || async { config(&client, "orders").await.is_empty().then_some(()) }).await;
+    until("nor a rate", || async { rates(&client, 3).await.is_empty().then_some(()) }).await;
     controller.stop().await;
 }
 

@@ -93,7 +93,7 @@ impl Hands {
                 }
             }
             // Done where brokers are asked.
-            Step::Move { .. } | Step::Release { .. } | Step::Unregister { .. } => Ok(()),
+            Step::Move { .. } | Step::Pace { .. } | Step::Release { .. } | Step::Unregister { .. } => Ok(()),
         }
     }
 

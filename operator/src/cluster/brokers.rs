@@ -77,6 +77,7 @@ impl Brokers {
         };
         let done = match step {
             Step::Move { moves, throttle } => relocate(&client, moves, throttle).await,
+            Step::Pace { rate, brokers } => alter(&client, of_brokers(brokers), RATES, Some(rate)).await,
             Step::Release { topics, brokers } => {
                 // The rates last: they are what a half-done release is found by.
                 match alter(&client, topics.iter().cloned().map(Resource::Topic), THROTTLES, None).await {
@@ -109,10 +110,10 @@ fn of_brokers(ids: &[i32]) -> impl Iterator<Item = Resource> {
     ids.iter().map(|id| Resource::Broker(BrokerId::new(*id)))
 }
 
-/// Throttles what is about to move, then has it moved.
+/// Throttles what is about to move, then has it moved. The topics first: by them rates are known for this operator's own.
 async fn relocate(client: &Client, moves: &[Move], throttle: &Throttle) -> Result<(), String> {
-    alter(client, of_brokers(&throttle.brokers), RATES, Some(&throttle.rate)).await?;
     alter(client, throttle.topics.iter().cloned().map(Resource::Topic), THROTTLES, Some(THROTTLED)).await?;
+    alter(client, of_brokers(&throttle.brokers), RATES, Some(&throttle.rate)).await?;
     let target = |one: &Move| {
         let partition = NamedPartition::new(one.topic.clone(), PartitionIndex::new(one.partition));
         (partition, one.replicas.iter().map(|id| BrokerId::new(*id)).collect())

@@ -96,7 +96,9 @@ pub(crate) fn perform(observed: &mut Observed, plan: &Plan) {
                     registers(observed, &object, false);
                 }
             }
-            Step::Move { .. } | Step::Release { .. } | Step::Unregister { .. } => at_brokers(observed, step),
+            Step::Move { .. } | Step::Pace { .. } | Step::Release { .. } | Step::Unregister { .. } => {
+                at_brokers(observed, step);
+            }
         }
     }
 }
@@ -176,6 +178,11 @@ fn at_brokers(observed: &mut Observed, step: &Step) {
                 summary.layout.brokers.get_mut(id).expect("a broker").rate = Some(throttle.rate.clone());
             }
             count(summary);
+        }
+        Step::Pace { rate, brokers } => {
+            brokers
+                .iter()
+                .for_each(|id| summary.layout.brokers.get_mut(id).expect("a broker").rate = Some(rate.clone()));
         }
         Step::Release { topics, brokers } => {
             topics.iter().for_each(|topic| summary.layout.topics.get_mut(topic).expect("a topic").throttled = false);

@@ -48,6 +48,7 @@ pub(super) fn of_steps(steps: &[&Step], desired: &Desired, observed: &Observed) 
         | Step::Mend { .. }
         | Step::Delete { .. }
         | Step::Move { .. }
+        | Step::Pace { .. }
         | Step::Release { .. } => None,
     };
     steps.iter().filter_map(news).collect()

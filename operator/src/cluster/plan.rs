@@ -107,6 +107,13 @@ pub enum Step {
         /// How fast.
         throttle: Throttle,
     },
+    /// Have what moves already go as fast as is declared now.
+    Pace {
+        /// Bytes per second.
+        rate: String,
+        /// Brokers that have another rate.
+        brokers: Vec<i32>,
+    },
     /// Take throttles off.
     Release {
         /// Of which topics.
@@ -124,7 +131,7 @@ pub enum Step {
 impl Step {
     /// Whether it is done at the brokers, not at the API server.
     pub fn is_at_brokers(&self) -> bool {
-        matches!(self, Self::Move { .. } | Self::Release { .. } | Self::Unregister { .. })
+        matches!(self, Self::Move { .. } | Self::Pace { .. } | Self::Release { .. } | Self::Unregister { .. })
     }
 }
 
@@ -152,6 +159,7 @@ impl fmt::Display for Step {
                 let one = |one: &Move| format!("{}-{} to {:?}", one.topic, one.partition, one.replicas);
                 write!(f, "move {}", moves.iter().map(one).collect::<Vec<_>>().join(", "))
             }
+            Self::Pace { rate, brokers } => write!(f, "throttle brokers {brokers:?} to {rate} B/s"),
             Self::Release { topics, brokers } => write!(f, "throttle neither {topics:?} nor brokers {brokers:?}"),
             Self::Unregister { broker } => write!(f, "unregister broker {broker}"),
         }

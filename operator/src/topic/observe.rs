@@ -32,14 +32,16 @@ pub async fn look(client: &Client, names: &BTreeSet<&str>) -> Result<World> {
             topics.insert(topic.name.clone(), found(topic));
         }
     }
-    for reassignment in client.reassignments().await? {
+    let reassignments = client.reassignments().await?;
+    let moving = reassignments.len();
+    for reassignment in reassignments {
         let Some(topic) = topics.get_mut(&reassignment.partition.topic) else { continue };
         topic.moving += 1;
         let left = reassignment.replicas.iter().filter(|id| !reassignment.removing.contains(id));
         topic.partitions.insert(reassignment.partition.partition.get(), left.map(|id| id.get()).collect());
     }
     configure(client, &mut topics).await?;
-    Ok(World { brokers, topics, declared: 0 })
+    Ok(World { brokers, topics, moving, declared: 0 })
 }
 
 fn found(topic: TopicDescription) -> Found {

@@ -18,6 +18,7 @@ use super::declared::{FINALIZER, RECORD, Record};
 use super::plan::Step;
 use super::reason::{Reason, Refusal};
 use super::status::Failure;
+use super::world::World;
 use crate::cluster::layout::{RATES, THROTTLED, THROTTLES};
 use crate::cluster::names::MANAGER;
 
@@ -33,12 +34,7 @@ pub(super) struct Outcome {
 
 /// Does the steps at the brokers; each belongs to the Topic at the place that stands with it. `rate` is how many bytes per
 /// second a broker may spend on moves.
-pub(super) async fn perform(
-    client: &Client,
-    steps: &[(usize, &str, &Step)],
-    brokers: &[BrokerId],
-    rate: u64,
-) -> Outcome {
+pub(super) async fn perform(client: &Client, steps: &[(usize, &str, &Step)], world: &World, rate: u64) -> Outcome {
     let mut outcome = Outcome::default();
     let mut created = Vec::new();
     let creations = pick(steps, |_, step| {
@@ -70,8 +66,9 @@ pub(super) async fn perform(
         let Step::Configure(changes) = step else { return None };
         Some((Resource::Topic(name.to_owned()), alterations(changes)))
     });
+    let changes = unthrottle(client, changes, world, &mut outcome.failures).await;
     alter(client, changes, &mut outcome.failures).await;
-    relocate(client, steps, brokers, rate, &mut outcome.failures).await;
+    relocate(client, steps, world, rate, &mut outcome.failures).await;
     let deletions = pick(steps, |_, step| {
         let Step::Delete(id) = step else { return None };
         TopicId::parse_kafka(id)
@@ -134,11 +131,42 @@ fn alterations(changes: &BTreeMap<String, Option<String>>) -> Vec<ConfigChange> 
     changes.iter().map(change).collect()
 }
 
+/// Takes the brokers' rates back before the last throttle of a topic: by that they are known for this operator's own, also
+/// by one that comes after a kill. Gives the changes that may follow.
+async fn unthrottle(
+    client: &Client,
+    mut changes: Vec<(usize, Change)>,
+    world: &World,
+    failures: &mut BTreeMap<usize, Failure>,
+) -> Vec<(usize, Change)> {
+    let is_last =
+        |one: &ConfigChange| THROTTLES.contains(&one.name.as_str()) && matches!(one.operation, Operation::Unset);
+    let lasts = |(_, (_, changes)): &(usize, Change)| changes.iter().any(is_last);
+    let Some(first) = changes.iter().find(|change| lasts(change)).map(|(at, _)| *at) else { return changes };
+    if world.moving > 0 {
+        return changes;
+    }
+    let unset = alterations(&RATES.map(|name| (name.to_owned(), None)).into_iter().collect());
+    let brokers = world.brokers.keys().map(|id| (first, (Resource::Broker(BrokerId::new(*id)), unset.clone())));
+    let mut refused = BTreeMap::new();
+    alter(client, brokers.collect(), &mut refused).await;
+    if let Some(why) = refused.remove(&first) {
+        changes.retain(|change| {
+            let waits = lasts(change);
+            if waits {
+                failures.entry(change.0).or_insert_with(|| why.clone());
+            }
+            !waits
+        });
+    }
+    changes
+}
+
 /// Throttles what is about to move, then has it moved. A topic that could not be throttled does not move.
 async fn relocate(
     client: &Client,
     steps: &[(usize, &str, &Step)],
-    brokers: &[BrokerId],
+    world: &World,
     rate: u64,
     failures: &mut BTreeMap<usize, Failure>,
 ) {
@@ -147,18 +175,20 @@ async fn relocate(
     let set = |names: [&str; 2], value: &str| {
         alterations(&names.map(|name| (name.to_owned(), Some(value.to_owned()))).into_iter().collect())
     };
+    // The topics first: by them rates are known for this operator's own.
+    let throttles = topics.iter().cloned();
+    let throttles = throttles.map(|(at, name)| (at, (Resource::Topic(name), set(THROTTLES, THROTTLED))));
+    alter(client, throttles.collect(), failures).await;
     let rate = rate.to_string();
-    let rates = brokers.iter().map(|id| (first, (Resource::Broker(*id), set(RATES, &rate))));
+    let live = world.brokers.iter().filter(|(_, broker)| broker.live).map(|(id, _)| BrokerId::new(*id));
     let mut refused = BTreeMap::new();
-    alter(client, rates.collect(), &mut refused).await;
+    alter(client, live.map(|id| (first, (Resource::Broker(id), set(RATES, &rate)))).collect(), &mut refused).await;
     if let Some(why) = refused.remove(&first) {
         for (at, _) in topics {
             failures.entry(at).or_insert_with(|| why.clone());
         }
         return;
     }
-    let throttles = topics.into_iter().map(|(at, name)| (at, (Resource::Topic(name), set(THROTTLES, THROTTLED))));
-    alter(client, throttles.collect(), failures).await;
     let mut targets = Vec::new();
     for (at, name, step) in steps.iter().filter(|(at, ..)| !failures.contains_key(at)) {
         let Step::Move(moves) = step else { continue };

@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
-use ottla_client::types::BrokerId;
 use ottla_client::{Client, ClientConfig};
 use ottla_crds::{Cluster, Topic, TopicStatus};
 use serde_json::json;
@@ -280,10 +279,8 @@ async fn act(client: &Client, works: &mut [Work], world: &World, cluster: Option
     if steps.is_empty() {
         return;
     }
-    let brokers: Vec<BrokerId> =
-        world.brokers.iter().filter(|(_, one)| one.live).map(|(id, _)| BrokerId::new(*id)).collect();
     let rate = cluster.and_then(|cluster| cluster.spec.rebalance.throttle.bytes().ok()).unwrap_or(u64::MAX >> 1);
-    let outcome = perform(client, &steps, &brokers, rate).await;
+    let outcome = perform(client, &steps, world, rate).await;
     let mut news = Vec::new();
     for (at, _, step) in &steps {
         let (namespace, name) = (works[*at].topic.namespace().unwrap_or_default(), works[*at].topic.name_any());

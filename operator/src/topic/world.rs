@@ -51,6 +51,8 @@ pub struct World {
     pub brokers: BTreeMap<i32, Broker>,
     /// Declared topics that are there, by name.
     pub topics: BTreeMap<String, Found>,
+    /// How many partitions move now, of any topic.
+    pub moving: usize,
     /// How many brokers its Cluster declares.
     pub declared: usize,
 }

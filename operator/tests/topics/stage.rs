@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Client, Config, ResourceExt};
+use ottla_client::types::BrokerId;
 use ottla_client::{ClientConfig, ConfigChange, ConfigSource, NewTopic, Operation, Resource};
 use ottla_coordination::{Kubernetes, birth};
 use ottla_core::types::ClusterId;
@@ -303,6 +304,28 @@ pub(crate) async fn config(client: &ottla_client::Client, name: &str) -> BTreeMa
     let entries = client.describe_configs(&[Resource::Topic(name.to_owned())], false).await.unwrap().remove(0).unwrap();
     let own = entries.into_iter().filter(|entry| entry.source == ConfigSource::Topic);
     own.map(|entry| (entry.name, entry.value.unwrap_or_default())).collect()
+}
+
+/// What is set on so many brokers while they run.
+pub(crate) async fn rates(client: &ottla_client::Client, brokers: i32) -> Vec<(String, String)> {
+    let resources: Vec<Resource> = (0..brokers).map(|id| Resource::Broker(BrokerId::new(id))).collect();
+    let entries = client.describe_configs(&resources, false).await.unwrap().into_iter().flat_map(Result::unwrap);
+    let own = entries.filter(|entry| entry.source == ConfigSource::DynamicBroker);
+    own.map(|entry| (entry.name, entry.value.unwrap_or_default())).collect()
+}
+
+/// Throttles every replica of a topic, at so many brokers, as the operator does it.
+pub(crate) async fn throttle(client: &ottla_client::Client, topic: &str, brokers: i32) {
+    let both = |what: &str, value: &str| {
+        let change = |side: &str| ConfigChange {
+            name: format!("{side}.replication.throttled.{what}"),
+            operation: Operation::Set(value.to_owned()),
+        };
+        vec![change("leader"), change("follower")]
+    };
+    let mut changes = vec![(Resource::Topic(topic.to_owned()), both("replicas", "*"))];
+    changes.extend((0..brokers).map(|id| (Resource::Broker(BrokerId::new(id)), both("rate", "77"))));
+    client.alter_configs(&changes, false).await.unwrap().into_iter().for_each(|done| done.unwrap());
 }
 
 /// The id and the number of partitions of a topic, if it is there.

@@ -236,7 +236,8 @@ impl Ground<'_> {
         plan.steps.push(Step::Move { moves, throttle: Throttle { rate: self.rate.clone(), brokers, topics } });
     }
 
-    /// Takes throttles off again: a topic's when nothing of it moves, the brokers' when nothing does.
+    /// Takes throttles off again: a topic's when nothing of it moves, the brokers' when nothing does. Until then brokers have
+    /// the rate that is declared, whoever began the move and whatever was declared then.
     fn release(&self, plan: &mut Plan, moves: bool) {
         let layout = &self.summary.layout;
         if moves {
@@ -249,6 +250,12 @@ impl Ground<'_> {
             .filter(|(_, held)| held.throttled && !still(held))
             .map(|(name, _)| name.clone())
             .collect();
+        let slow = layout.topics.values().any(|held| held.throttled && still(held));
+        let other = layout.brokers.iter().filter(|(_, node)| node.live && node.rate.as_ref() != Some(&self.rate));
+        let other: Vec<i32> = other.map(|(id, _)| *id).collect();
+        if slow && !other.is_empty() {
+            plan.steps.push(Step::Pace { rate: self.rate.clone(), brokers: other });
+        }
         let mut brokers = Vec::new();
         if layout.moving() == 0 {
             // Another rate is ours as well if topics are throttled as only this operator does it.

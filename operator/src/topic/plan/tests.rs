@@ -32,7 +32,7 @@ fn world(change: impl FnOnce(&mut Found)) -> Sight {
         ..Found::default()
     };
     change(&mut found);
-    Sight::Seen(World { topics: [("orders".to_owned(), found)].into(), brokers: brokers(), declared: 3 })
+    Sight::Seen(World { topics: [("orders".to_owned(), found)].into(), brokers: brokers(), moving: 0, declared: 3 })
 }
 
 fn brokers() -> BTreeMap<i32, Broker> {

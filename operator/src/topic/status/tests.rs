@@ -21,7 +21,12 @@ fn topic() -> Topic {
 
 fn seen() -> Sight {
     let found = Found { id: "one".to_owned(), partitions: [(0, vec![0, 1])].into(), ..Found::default() };
-    Sight::Seen(World { topics: [("orders".to_owned(), found)].into(), brokers: BTreeMap::new(), declared: 0 })
+    Sight::Seen(World {
+        topics: [("orders".to_owned(), found)].into(),
+        brokers: BTreeMap::new(),
+        moving: 0,
+        declared: 0,
+    })
 }
 
 fn told(status: &TopicStatus) -> Vec<String> {

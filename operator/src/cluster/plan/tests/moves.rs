@@ -102,6 +102,30 @@ fn what_is_half_done_is_gone_on_with() {
 }
 
 #[test]
+fn what_moves_goes_as_fast_as_is_declared_now_and_leaves_no_rate_behind() {
+    let mut observed = whole(3, &[ORDERS]);
+    // As somebody who changes a Topic's `replicas` has begun it.
+    let held = layout(&mut observed).topics.get_mut("orders").unwrap();
+    (held.throttled, held.partitions[0].replicas, held.partitions[0].moving) = (true, vec![0, 1, 2], true);
+    layout(&mut observed).brokers.values_mut().for_each(|node| node.rate = Some("52428800".to_owned()));
+    assert_eq!(steps(&planned(&brokers(3, ""), &observed)), [""; 0]);
+    let slower = brokers(3, ", rebalance: {throttle: 1Mi}");
+    let plan = planned(&slower, &observed);
+    assert_eq!(steps(&plan), ["throttle brokers [0, 1, 2] to 1048576 B/s"]);
+    perform(&mut observed, &plan);
+    assert_eq!(steps(&planned(&slower, &observed)), [""; 0]);
+    // It has arrived, and the Topic's controller has taken its part back.
+    let held = layout(&mut observed).topics.get_mut("orders").unwrap();
+    (held.throttled, held.partitions[0].moving) = (false, false);
+    assert_eq!(steps(&planned(&slower, &observed)), ["throttle neither [] nor brokers [0, 1, 2]"]);
+    // What others throttle by naming replicas has their rate.
+    let held = layout(&mut observed).topics.get_mut("orders").unwrap();
+    held.partitions[0].moving = true;
+    layout(&mut observed).brokers.values_mut().for_each(|node| node.rate = Some("7".to_owned()));
+    assert_eq!(steps(&planned(&slower, &observed)), [""; 0]);
+}
+
+#[test]
 fn nothing_moves_into_a_corner() {
     let mut observed = whole(3, &[("narrow", &[&[2]]), ("wide", &[&[0, 1, 2], &[1, 2, 0]])]);
     let plan = planned(&brokers(2, ""), &observed);

@@ -61,7 +61,19 @@ where
     }
 }
 
-/// Objects of a kind as they are known, without `managedFields`, and the events of the watch that keeps them so.
+/// What `kubectl apply` keeps of what it has applied: all of the object once more.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Takes off what nobody here reads, and the room it took: there may be thousands of them.
+pub(crate) fn strip(object: &mut impl Resource) {
+    let meta = object.meta_mut();
+    meta.managed_fields = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+}
+
+/// Objects of a kind as they are known, without what nobody reads, and the events of the watch that keeps them so.
 pub(crate) fn mirrored<K>(
     client: &Client,
     scope: &Scope,
@@ -71,10 +83,8 @@ where
     K: Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let (reader, writer) = store();
-    let events = watcher(api::<K>(client, scope), watcher::Config::default())
-        .modify(|object| object.managed_fields_mut().clear())
-        .default_backoff()
-        .reflect(writer);
+    let events =
+        watcher(api::<K>(client, scope), watcher::Config::default()).modify(strip).default_backoff().reflect(writer);
     (reader, events)
 }
 
@@ -135,6 +145,17 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_reads_is_not_kept() {
+        let text = "{apiVersion: ottla.dev/v1alpha1, kind: Topic, metadata: {name: t, annotations: {mine: a, \
+                    kubectl.kubernetes.io/last-applied-configuration: '{}'}, managedFields: [{manager: kubectl}]}, \
+                    spec: {clusterRef: {name: c}}}";
+        let mut topic: ottla_crds::Topic = serde_yaml::from_str(text).unwrap();
+        strip(&mut topic);
+        assert_eq!(topic.metadata.managed_fields, None, "an empty list would keep its room");
+        assert_eq!(topic.annotations().keys().collect::<Vec<_>>(), ["mine"]);
+    }
 
     #[tokio::test]
     async fn what_comes_often_is_told_once_in_a_period() {

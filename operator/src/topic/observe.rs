@@ -1,6 +1,6 @@
 //! Looking: what a cluster has, for all of its Topics at once.
 //!
-//! Owns the questions that are asked of brokers: four, however many Topics there are, and one more per 250 topics. Must
+//! Owns the questions that are asked of brokers: four, however many Topics there are, and one more per 50 topics. Must
 //! never take what could not be read for absent.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,8 +9,9 @@ use ottla_client::{Client, ConfigEntry, ConfigSource, Resource, Result, TopicDes
 
 use super::world::{Broker, Found, World};
 
-/// How many topics are asked about in one request for configurations: their answer has every key of each.
-const CONFIGS_PER_REQUEST: usize = 250;
+/// How many topics are asked about in one request for configurations. Their answer has every key of each, some 10 KiB a
+/// topic once it is decoded: what is held of it at a time is most of what a look needs.
+const CONFIGS_PER_REQUEST: usize = 50;
 
 /// What the cluster has of `names`.
 ///

@@ -30,6 +30,7 @@ use super::world::{Sight, World};
 use crate::backoff::Backoff;
 use crate::cluster::apply::Hands;
 use crate::cluster::names::{HIBERNATE, MANAGER};
+use crate::cluster::watch::strip;
 use crate::events::News;
 
 /// How often one turn looks and does before it says how far it came: intent, creation, record, and one to spare.
@@ -127,7 +128,7 @@ impl Keeper {
     }
 
     fn wrote(&mut self, mut topic: Topic) -> Arc<Topic> {
-        topic.managed_fields_mut().clear();
+        strip(&mut topic);
         let topic = Arc::new(topic);
         self.written.insert(topic.uid().unwrap_or_default(), Arc::clone(&topic));
         topic

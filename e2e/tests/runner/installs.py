@@ -82,6 +82,10 @@ class Cases:
             words = ["auth", "can-i", verb, kind, f"--as=system:serviceaccount:ottla:{OPERATOR}", "-n"]
             told = [self.kubectl(*words, namespace, check=False).stdout.strip() for namespace in ("ottla", "elsewhere", SYSTEM)]
             expect(told == ["yes", "no", "no"], f"{verb} {kind}: {told}")
+        # It has to outlive what it looks after.
+        for words in (("clusters.ottla.dev,topics.ottla.dev", "--all"), ("pvc,metadatashards.ottla.dev", "-l", "ottla.dev/cluster=quickstart")):
+            self.kubectl("delete", "-n", "ottla", *words, f"--timeout={PATIENCE}s")
+        self.kubectl("delete", "namespace", "ottla", f"--timeout={PATIENCE}s")
 
     # --- what the cases use -------------------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ class Cases:
         zones = {pod["metadata"]["name"]: pod["metadata"]["labels"][ZONE] for pod in pods}
         counts = [list(zones.values()).count(zone) for zone in "abc"]
         expect(counts == [2, 2, 2], f"the brokers stand in {zones}")
-        before, wrong, began = self.uids(NAME), set(), datetime.now(UTC)
+        before, wrong, began, in_sync = self.uids(NAME), set(), datetime.now(UTC), []
         with self.watching() as seen:
             self.change(NAME, {"config": {"auto.leader.rebalance.enable": False}})
             until("a broker is restarted", lambda: self.uids(NAME) != before)
@@ -51,12 +51,14 @@ class Cases:
                 conditions = self.conditions(NAME)
                 if conditions["Ready"]["status"] != "True":
                     wrong.add(conditions["Ready"]["message"])
+                in_sync.append(self.fewest_in_sync())
                 return conditions["Reconciling"]["status"] == "False"
             until("the roll is over", over, 4 * PATIENCE)
             until("the watch has seen its end", lambda: watched.away(watched.events(seen.read_text()), zones)[-1] == frozenset())
         ended = datetime.now(UTC)
         expect(not set(self.uids(NAME).values()) & set(before.values()), "a broker was not restarted")
         expect(not wrong, f"the Cluster was not Ready: {wrong}")
+        expect(min(in_sync) >= 2, f"a partition had {min(in_sync)} in-sync replicas, and min.insync.replicas is 2")
         steps = watched.away(watched.events(seen.read_text()), zones)
         batches = watched.batches(steps)
         told = " then ".join("+".join(f"{name.removeprefix('pools-')}({zones[name]})" for name in sorted(batch)) for batch in batches)
@@ -64,7 +66,8 @@ class Cases:
         expect(all(len({zones[name] for name in step}) <= 1 for step in steps), f"brokers of two zones were away at once: {told}")
         expect(max(map(len, steps)) == 2, f"never were two brokers of a zone away at once: {told}")
         silence = self.clerk.silence(began, ended)
-        self.note(f"in {(ended - began).total_seconds():.0f} s {told}; the longest time without an acknowledgement was {silence:.2f} s")
+        self.note(f"in {(ended - began).total_seconds():.0f} s {told}; no partition had fewer than {min(in_sync)} in-sync replicas at "
+                  f"{len(in_sync)} looks; the longest time without an acknowledgement was {silence:.2f} s")
         expect(silence < 5, f"for {silence:.1f} s nothing was acknowledged")
         self.pools_go_on()
 
@@ -187,6 +190,10 @@ class Cases:
     def ottla_of_pools(self, *words):
         pod = next(pod["metadata"]["name"] for pod in self.brokers(NAME) if watched.is_ready(pod))
         return self.kubectl("exec", pod, "--", "ottla", *words).stdout
+
+    def fewest_in_sync(self):
+        (told,) = json.loads(self.ottla_of_pools("topic", "describe", TOPIC, "-o", "json"))
+        return min(len(one["in_sync"]) for one in told["partitions"])
 
     @contextlib.contextmanager
     def watching(self):

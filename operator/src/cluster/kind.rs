@@ -53,12 +53,10 @@ impl Kind {
         Self::ALL.into_iter().filter(|kind| *kind != Self::Lease)
     }
 
-    /// Those without which a Pod is refused, or starts and cannot work.
+    /// Those without which a Pod is refused, or starts and cannot work. A Lease is of use whoever it goes with: brokers know
+    /// it by its name, and a while without one they bear.
     pub fn serves_pods(self) -> bool {
-        matches!(
-            self,
-            Self::ServiceAccount | Self::Role | Self::RoleBinding | Self::Lease | Self::ConfigMap | Self::Secret
-        )
+        matches!(self, Self::ServiceAccount | Self::Role | Self::RoleBinding | Self::ConfigMap | Self::Secret)
     }
 
     /// Its name.

@@ -77,7 +77,8 @@ class Load:
     def ready(self, resource, count, patience=600):
         """Waits until so many are Ready."""
         from api import ours
-        from scene import conditions, expect, told
+        from declared import conditions, told
+        from scene import expect
         ends = time.monotonic() + patience
         while True:
             found = self.scene.api.get(ours(resource, SPACE))["items"]
@@ -89,15 +90,15 @@ class Load:
 
     def first_record(self):
         """From `kubectl apply` of a Cluster to a record that it has acknowledged."""
+        from declared import cluster
         from first import first_ack
-        from scene import cluster
         began = self.apply([cluster("first")])
         # The name is there once the Pod is.
         seconds = first_ack(f"first-bootstrap.{SPACE}.svc:9092", began)
         self.note("`kubectl apply` of a Cluster to its first acknowledged record, image and node being there", "", f"{seconds:.1f} s")
 
     def declare(self):
-        from scene import cluster, topic
+        from declared import cluster, topic
         began = self.apply([cluster(f"c{number}") for number in range(self.clusters)])
         self.ready("clusters", self.clusters + 1)
         self.note(f"{self.clusters} Clusters applied at once until all are Ready", "", f"{time.monotonic() - began:.1f} s")
@@ -114,7 +115,7 @@ class Load:
     def idle(self, operator, seconds):
         """What it costs when nothing happens."""
         from measure import cpu_seconds
-        from scene import ACCOUNT
+        from operators import ACCOUNT
         pid = operator.process.pid
         # What is told late of what was done: it is idle when it has written nothing for a while.
         last = -1

@@ -3,10 +3,12 @@
 Owns how it is reached. Must never try again: whoever asks knows whether that is right.
 """
 
+import base64
 import http.client
 import json
 import pathlib
 import ssl
+import tempfile
 import urllib.parse
 
 MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
@@ -37,10 +39,17 @@ class Api:
         config = json.loads(pathlib.Path(kubeconfig).read_text())
         server = urllib.parse.urlparse(config["clusters"][0]["cluster"]["server"])
         self.host, self.port = server.hostname, server.port
-        self.headers = {"Authorization": f"Bearer {config['users'][0]['user']['token']}"}
+        user = config["users"][0]["user"]
+        self.headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
         # The certificate is one that the server has made for itself.
         self.trusting = ssl.create_default_context()
         self.trusting.check_hostname, self.trusting.verify_mode = False, ssl.CERT_NONE
+        if "client-certificate-data" in user:
+            with tempfile.NamedTemporaryFile() as shown:
+                for key in ("client-certificate-data", "client-key-data"):
+                    shown.write(base64.b64decode(user[key]))
+                shown.flush()
+                self.trusting.load_cert_chain(shown.name)
 
     def connection(self, timeout=60):
         return http.client.HTTPSConnection(self.host, self.port, context=self.trusting, timeout=timeout)

@@ -5,7 +5,8 @@ operator has written meanwhile.
 """
 
 import yaml
-from scene import ROOT, expect, told, until
+from declared import told
+from scene import ROOT, expect, until
 
 SPACE = "examples"
 FILES = sorted((ROOT / "deploy/examples").glob("*.yaml"))

@@ -25,9 +25,11 @@ class Gate(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def arm(self, last, kill):
-        """Has `kill` called after `last` more writes (None: never), and counts from now on."""
+        """Has `kill` called after `last` more writes (None: never), and counts from now on. What was written since the last time."""
         with self.lock:
+            told = self.told
             self.writes, self.told, self.last, self.kill = 0, [], last, kill
+            return told
 
     def wrote(self, what):
         """Counts a write that was answered. Whether nobody is there any more to hear the answer."""

@@ -7,7 +7,6 @@ never know what the operator wants. It needs the private network and mounts of r
 """
 
 import base64
-import json
 import os
 import pathlib
 import shutil
@@ -20,6 +19,7 @@ import urllib.error
 import urllib.request
 
 from api import Refused, path
+from operators import write_kubeconfig
 
 HTTP_PORT, GRPC_PORT = 9644, 9090
 ZONE = "topology.kubernetes.io/zone"
@@ -305,13 +305,3 @@ class Kubelet:
                 for item in self.api.get(path(resource, meta["namespace"], group=group, version=version))["items"]:
                     if any(owner["uid"] == meta["uid"] for owner in item["metadata"].get("ownerReferences", [])):
                         self.api.delete(path(resource, meta["namespace"], item["metadata"]["name"], group, version), uid=item["metadata"]["uid"])
-
-
-def write_kubeconfig(of, to, namespace, account, server=None):
-    """A kubeconfig like `of` that acts as an account in a namespace, through another server if one is named."""
-    config = json.loads(pathlib.Path(of).read_text())
-    config["users"][0]["user"]["as"] = account
-    config["contexts"][0]["context"]["namespace"] = namespace
-    if server:
-        config["clusters"][0]["cluster"] = {"server": server}
-    pathlib.Path(to).write_text(json.dumps(config))

@@ -8,8 +8,9 @@ import sys
 import urllib.request
 
 from api import ours
+from declared import cluster, conditions, told, topic
 from kubelet import HTTP_PORT
-from scene import ROOT, cluster, conditions, expect, told, topic, until
+from scene import ROOT, expect, until
 from verdicts import Verdict
 
 sys.path.append(str(ROOT / "e2e/alerts"))

@@ -1,7 +1,6 @@
 """A Kubernetes without nodes on which Ottla lives all the same: a real API server, the real operator, real brokers.
 
-Owns the processes of a run, in a folder of its own. The operator acts under its own account with the rights that deploy/operator
-gives it.
+Owns the processes of a run, in a folder of its own.
 """
 
 import os
@@ -9,41 +8,16 @@ import pathlib
 import subprocess
 import sys
 import threading
-import urllib.request
 
 from api import Api, Refused, ours, path
-from kubelet import Kubelet, write_kubeconfig
+from kubelet import Kubelet
+from operators import ACCOUNT, BIN, SYSTEM, Operator, write_kubeconfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "e2e/kubernetes"))
 from cases import expect, perform, until  # noqa: E402, F401
 
 PLANE = ROOT / "e2e/kubernetes/control-plane"
-BIN = pathlib.Path(os.environ.get("BIN") or ROOT / "bin").resolve()
-SYSTEM = "ottla-system"
-ACCOUNT = f"system:serviceaccount:{SYSTEM}:ottla-operator"
-
-
-class Operator:
-    """One process of the operator."""
-
-    def __init__(self, folder, kubeconfig, port, more=()):
-        self.port, self.log = port, open(folder / "operator.log", "ab")
-        words = [os.environ.get("OTTLA_OPERATOR") or BIN / "ottla-operator", "--kubeconfig", kubeconfig,
-                 "--http-listener", f"127.0.0.1:{port}", "--broker-version", "1.0.0", "--log-format", "text", *more]
-        self.process = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-
-    def metrics(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
-            return answer.read().decode()
-
-    def kill(self):
-        self.process.kill()
-
-    def end(self):
-        """Ends it as Kubernetes does, and waits."""
-        self.process.terminate()
-        self.process.wait(60)
 
 
 class Scene:
@@ -97,7 +71,7 @@ class Scene:
         own = folder / "operator.kubeconfig"
         write_kubeconfig(self.kubeconfig, own, SYSTEM, ACCOUNT, server)
         self.port += 1
-        operator = Operator(folder, own, self.port, more)
+        operator = Operator(folder, own, self.port, ("--broker-version", "1.0.0", *more))
         self.operators.append(operator)
         return operator
 
@@ -112,21 +86,3 @@ class Scene:
 
     def annotate(self, resource, namespace, name, annotations):
         self.api.merge(ours(resource, namespace, name), {"metadata": {"annotations": annotations}})
-
-
-def conditions(item):
-    return {one["type"]: one for one in (item or {}).get("status", {}).get("conditions", [])}
-
-
-def told(item):
-    """The conditions in a line, for whoever waits in vain."""
-    return ", ".join(f"{one['type']}={one['status']} {one['reason']}: {one['message']}" for one in conditions(item).values())
-
-
-def cluster(name, brokers=1, size="1Gi", **spec):
-    pool = {"name": "a", "replicas": brokers, "storage": {"volumes": [{"name": "data", "size": size}]}}
-    return {"apiVersion": "ottla.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": name}, "spec": {"pools": [pool], **spec}}
-
-
-def topic(name, of, **spec):
-    return {"apiVersion": "ottla.dev/v1alpha1", "kind": "Topic", "metadata": {"name": name}, "spec": {"clusterRef": {"name": of}, **spec}}

@@ -12,4 +12,5 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 "$here/../setup/need" librdkafka
 "$here/../setup/need" kcat
+"$here/../setup/need" yaml
 exec python3 "$here/runner" "$@"

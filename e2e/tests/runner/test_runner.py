@@ -1,13 +1,16 @@
-"""How the suite reads README, judges a ledger, and says who was away."""
+"""How the suite reads README, judges a ledger, says who was away, and counts the writes that an operator is killed after."""
 
 import json
+import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-import ledger
-import readme
-import watched
+sys.path.append(str(Path(__file__).resolve().parents[2] / "gitops/runner"))
+import ledger  # noqa: E402
+import readme  # noqa: E402
+import watched  # noqa: E402
+from enumeration import TRIES, Enumeration  # noqa: E402
 
 
 class Readme(unittest.TestCase):
@@ -89,6 +92,52 @@ class Away(unittest.TestCase):
         steps = self.steps(*there, *a, self.event("a"), *b, self.event("c")[:40])
         self.assertEqual(list(map(sorted, steps)), [[], ["a"], [], ["b"], ["b", "c"], ["b"], []])
         self.assertEqual(list(map(sorted, watched.batches(steps))), [["a"], ["b", "c"]])
+
+
+class Writes(unittest.TestCase):
+    @staticmethod
+    def played(operations, lanes):
+        """The enumeration after threads in turns have played operations of so many writes, the last of them again and again; and the
+        numbers in the order in which they were taken."""
+        numbers, at_work, taken = Enumeration(), [], []
+        while True:
+            while len(at_work) < lanes and (number := numbers.take()):
+                at_work.append(number)
+                taken.append(number)
+            if not at_work:
+                return numbers, taken
+            number, writes = at_work.pop(0), operations.pop(0) if len(operations) > 1 else operations[0]
+            numbers.played(number, f"write {number}" if number <= writes else None)
+
+    def test_each_number_is_played_once_where_every_operation_is_as_long(self):
+        for lanes in (1, 2, 5):
+            numbers, taken = self.played([9], lanes)
+            self.assertEqual((numbers.wrong(), sorted(numbers.killed)), ("", list(range(1, 10))))
+            self.assertEqual(taken, list(range(1, 10 + lanes)))
+            self.assertEqual(numbers.killed[7], "write 7")
+
+    def test_a_number_that_one_play_did_not_come_to_is_played_again(self):
+        numbers, taken = self.played([9, 9, 2, 9, 9, 9, 9, 9, 8], lanes=3)
+        self.assertEqual((numbers.wrong(), taken.count(3)), ("", 2))
+        self.assertGreaterEqual(len(numbers.killed), 8)
+
+    def test_a_gap_is_named_and_tried_no_more_often_than_said(self):
+        numbers = Enumeration()
+        for number in (1, 2, 3, 4):
+            self.assertEqual(numbers.take(), number)
+        for number in (1, 2, 4):
+            numbers.played(number, "a write")
+        numbers.played(3, None)
+        for _ in range(TRIES - 1):
+            self.assertEqual(numbers.take(), 3)
+            numbers.played(3, None)
+        self.assertEqual(numbers.take(), 5)
+        numbers.played(5, None)
+        self.assertIsNone(numbers.take())
+        self.assertIn("[1, 2, 4]", numbers.wrong())
+
+    def test_what_is_hardly_an_operation_is_none(self):
+        self.assertIn("2 writes", self.played([2], lanes=2)[0].wrong())
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import lifecycle  # noqa: E402
 import outside  # noqa: E402
 import page  # noqa: E402
 import plugin  # noqa: E402
+import policies  # noqa: E402
 import readme  # noqa: E402
 import second  # noqa: E402
 from scene import BIN, CLUSTER, LEDGER, MANY, MEMBERS, TOPIC, Scene  # noqa: E402
@@ -33,7 +34,7 @@ PARTITIONS, PER_SECOND = 6, 200
 QUICKSTART = ROOT / "deploy/examples/quickstart.yaml"
 
 
-class Suite(installs.Cases, killed.Cases, lifecycle.Cases, outside.Cases, plugin.Cases, second.Cases, Scene):
+class Suite(installs.Cases, killed.Cases, lifecycle.Cases, outside.Cases, plugin.Cases, policies.Cases, second.Cases, Scene):
     def nodes_come_up(self):
         self.tool("up.sh")
 
@@ -445,7 +446,7 @@ CASES = [
     Suite.volumes_go_with_the_cluster_only_if_that_is_declared, Suite.a_namespace_goes_with_all_that_is_in_it,
     Suite.a_roll_goes_on_after_each_single_write_of_its_operator,
     Suite.a_growth_of_volumes_goes_on_after_each_single_write_of_its_operator,
-    Suite.a_broker_whose_node_is_gone_is_replaced,
+    Suite.a_broker_whose_node_is_gone_is_replaced, Suite.ports_that_no_client_needs_are_closed_to_other_pods,
     Suite.helm_takes_the_operator_over_and_no_broker_is_restarted, Suite.a_cluster_by_helm_keeps_its_volumes_when_it_is_uninstalled,
     Suite.an_operator_of_one_namespace_sees_no_other,
 ]

@@ -111,7 +111,7 @@ charts: ## the Helm charts: linted, rendered, compared with kustomize, installed
 	@e2e/setup/workflows.sh
 
 .PHONY: alerts
-alerts: build ## the alerts, by promtool and by a real Prometheus that watches brokers while they are killed
+alerts: build ## the alerts, by promtool and by a real Prometheus that watches brokers while they and their disks are spoilt
 	@e2e/setup/need alerts
 	@e2e/alerts/run.sh
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ottla_core::config::TopicConfig;
+use ottla_core::config::{BrokerConfig, TopicConfig};
 use ottla_core::metadata::{Image, Partition, Topic};
 use ottla_core::replica::{Assignment, Event, Peer};
 use ottla_core::types::{BrokerId, PartitionEpoch, PartitionIndex, TopicPartition};
@@ -78,6 +78,23 @@ impl Applier {
             self.delete_moved(topic)?;
         }
         Ok(())
+    }
+
+    /// Puts another file of this broker in force, for its partitions before anybody is told. It differs in nothing that an
+    /// assignment says (`Key::follows_file`).
+    pub fn configure(&self, file: BrokerConfig) {
+        let image = self.metadata.image();
+        self.metadata.replace_file(file);
+        let broker = self.metadata.config_under(&image);
+        for topic in image.topics().values() {
+            let config = Arc::new(TopicConfig::resolve(&topic.config, &broker, topic.internal));
+            for (index, _) in topic.indexed() {
+                if let Some(replica) = self.partitions.get(TopicPartition::new(topic.id, index)) {
+                    replica.configure(Arc::clone(&config));
+                }
+            }
+        }
+        self.metadata.publish(image);
     }
 
     /// Which run of each broker is registered, and whether it is admitted.

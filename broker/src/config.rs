@@ -105,6 +105,18 @@ impl Config {
         path.filter(|path| !path.as_os_str().is_empty())
     }
 
+    /// `ottla.dynamic.config.file`: a file that says what of the configuration may change, if there is one.
+    pub fn dynamic_file(&self) -> Option<&Path> {
+        let path = self.values.text(&broker::OTTLA_DYNAMIC_CONFIG_FILE).map(Path::new);
+        path.filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// The same with other values of keys that change while a broker runs; of none of those anything else here is made.
+    #[must_use]
+    pub fn with_values(self, values: BrokerConfig) -> Self {
+        Self { values, ..self }
+    }
+
     /// The data directory.
     pub fn log_dir(&self) -> &Path {
         &self.log_dir
@@ -173,12 +185,6 @@ impl Config {
         let never = Duration::from_secs(100 * 365 * 24 * 3600);
         let ms = self.values.long(&broker::CONNECTIONS_MAX_IDLE_MS).and_then(|ms| u64::try_from(ms).ok());
         ms.map_or(never, |ms| Duration::from_millis(ms).min(never))
-    }
-
-    /// `max.connections` and `max.connections.per.ip`
-    pub fn connections_max(&self) -> (usize, usize) {
-        let read = |key| usize::try_from(self.values.int(key)).unwrap_or(0);
-        (read(&broker::MAX_CONNECTIONS), read(&broker::MAX_CONNECTIONS_PER_IP))
     }
 
     /// `max.incremental.fetch.session.cache.slots`

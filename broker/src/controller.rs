@@ -246,6 +246,10 @@ impl Site for Here {
         self.applier.apply(image).map_err(|error| error.to_string())
     }
 
+    fn configure(&mut self, file: BrokerConfig) {
+        self.applier.configure(file);
+    }
+
     fn viewed(&mut self, view: View) {
         self.partitions.hub().host.write().on_view(view);
     }

@@ -12,6 +12,8 @@ pub mod cold;
 pub mod config;
 pub mod controller;
 pub mod data;
+pub mod dynamic;
+pub mod followed;
 pub mod groups;
 pub mod handlers;
 pub mod http;

@@ -76,12 +76,11 @@ pub fn set_level(level: &str) -> Result<(), LevelError> {
     Ok(())
 }
 
-/// Has the log follow `ottla.log.level` as it is changed at run time, until the broker stops. The level of the start
+/// Has the log follow `ottla.log.level` as it is changed at run time, until the broker stops. `known`, the level of the start,
 /// stays until somebody changes the key; one that was set through HTTP stays until the key changes again.
-pub async fn follow(metadata: Arc<MetadataCell>, shutdown: CancellationToken) {
+pub async fn follow(mut known: String, metadata: Arc<MetadataCell>, shutdown: CancellationToken) {
     let wanted = || metadata.config().text(&broker::OTTLA_LOG_LEVEL).unwrap_or_default().to_owned();
     let mut changes = metadata.changes();
-    let mut known = metadata.of_file().text(&broker::OTTLA_LOG_LEVEL).unwrap_or_default().to_owned();
     loop {
         changes.borrow_and_update();
         let level = wanted();

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 pub struct MetadataCell {
     image: ArcSwap<Image>,
     config: ArcSwap<BrokerConfig>,
-    file: BrokerConfig,
+    file: ArcSwap<BrokerConfig>,
     me: BrokerId,
     versions: watch::Sender<u64>,
 }
@@ -27,7 +27,7 @@ impl MetadataCell {
         Self {
             image: ArcSwap::from_pointee(Image::empty(cluster)),
             config: ArcSwap::from_pointee(file.clone()),
-            file,
+            file: ArcSwap::from_pointee(file),
             me,
             versions: watch::Sender::new(0),
         }
@@ -43,14 +43,14 @@ impl MetadataCell {
         self.config.load_full()
     }
 
-    /// The broker's configuration as its file has it.
-    pub fn of_file(&self) -> &BrokerConfig {
-        &self.file
+    /// Another file of this broker counts for whatever comes into force next.
+    pub fn replace_file(&self, file: BrokerConfig) {
+        self.file.store(Arc::new(file));
     }
 
     /// What the broker's configuration comes to under `image`.
     pub fn config_under(&self, image: &Image) -> BrokerConfig {
-        self.file.at_run_time(image, self.me)
+        self.file.load().at_run_time(image, self.me)
     }
 
     /// Puts `image` in force.
@@ -60,7 +60,7 @@ impl MetadataCell {
         self.versions.send_modify(|version| *version += 1);
     }
 
-    /// Tells of every image that comes into force from now on.
+    /// Tells of every image, and of every file, that comes into force from now on.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.versions.subscribe()
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ottla_coordination::Coordination;
+use ottla_core::config::broker;
 use ottla_core::limits;
 use ottla_core::metadata::Endpoint;
 use ottla_core::types::{BrokerId, Offset};
@@ -25,13 +26,14 @@ use crate::clock::Clock;
 use crate::cold::ColdReads;
 use crate::config::Config;
 use crate::controller::{Place, Remote};
+use crate::dynamic::Dynamic;
 use crate::handlers::fetch::Sessions;
 use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
 use crate::partitions::{self, Partitions, Replica};
 use crate::server::admission::Budget;
 use crate::server::listener::{self, BindError, Bound, Connections};
-use crate::{advertised, certificates, controller, data, groups, http, logging, repair, transport};
+use crate::{advertised, certificates, controller, data, dynamic, groups, http, logging, repair, transport};
 
 /// How long connections get to finish what they are at when the broker stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -121,6 +123,9 @@ pub enum StartError {
     /// The certificate for other brokers cannot be used.
     #[error(transparent)]
     Certificates(#[from] certificates::CertificatesError),
+    /// The file of what changes while it runs cannot be used.
+    #[error(transparent)]
+    Dynamic(#[from] dynamic::StartError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Data(#[from] data::DataError),
@@ -150,6 +155,8 @@ impl Running {
     /// As [`Self::start`].
     pub async fn start_beside(config: Config, shared: Option<Arc<dyn Coordination>>) -> Result<Self, StartError> {
         let clock = Clock;
+        let level = config.values().text(&broker::OTTLA_LOG_LEVEL).unwrap_or_default().to_owned();
+        let (config, dynamic) = dynamic::begin(config).await?;
         let mut bound = Vec::new();
         for listener in config.listeners() {
             bound.push(listener::bind(listener).await?);
@@ -211,10 +218,7 @@ impl Running {
         if let Some(socket) = http {
             tasks.spawn(serve_http(socket, Arc::clone(&node)));
         }
-        tasks.spawn(retain(Arc::clone(&node)));
-        tasks.spawn(repair::scrub(Arc::clone(&node)));
-        tasks.spawn(repair::run(Arc::clone(&node)));
-        tasks.spawn(logging::follow(Arc::clone(&node.metadata), node.shutdown.clone()));
+        tend(&node, level, dynamic, &tasks);
         node.ready.store(true, Ordering::Release);
         Ok(Self { node, listeners, http: http_address, tasks, data, _stop: stop })
     }
@@ -305,6 +309,18 @@ async fn bind_http(config: &Config) -> Result<Option<TcpListener>, BindError> {
 async fn serve_http(socket: TcpListener, node: Arc<Node>) {
     if let Err(error) = http::serve(socket, node).await {
         tracing::error!(%error, "HTTP listener ended");
+    }
+}
+
+/// What goes on beside requests: the log obeys retention and is read for damage, files that change are followed. `level` is
+/// that of the start.
+fn tend(node: &Arc<Node>, level: String, dynamic: Option<Dynamic>, tasks: &TaskTracker) {
+    tasks.spawn(retain(Arc::clone(node)));
+    tasks.spawn(repair::scrub(Arc::clone(node)));
+    tasks.spawn(repair::run(Arc::clone(node)));
+    tasks.spawn(logging::follow(level, Arc::clone(&node.metadata), node.shutdown.clone()));
+    if let Some(dynamic) = dynamic {
+        dynamic.follow(node.controller.clone(), node.shutdown.clone(), tasks);
     }
 }
 

@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "this file needs a part of it")]
 #[path = "support/peer.rs"]
 mod peer;
+#[expect(dead_code, reason = "this file needs a part of it")]
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/records.rs"]

@@ -104,4 +104,13 @@ async fn the_level_follows_the_configuration() {
     becomes("warn").await;
     assert_eq!(described(&mut peer).await, (Some("warn".to_owned()), 4));
     soon("stop", broker.stop()).await;
+
+    // A file that changes while the broker runs is followed from the start on.
+    let file = directory.path().join("dynamic.properties");
+    std::fs::write(&file, format!("{KEY}=error")).unwrap();
+    let broker = start(directory.path(), &[(KEY, "warn"), ("ottla.dynamic.config.file", file.to_str().unwrap())]).await;
+    becomes("error").await;
+    std::fs::write(&file, "# as nobody sets it").unwrap();
+    becomes("info").await;
+    soon("stop", broker.stop()).await;
 }

@@ -405,6 +405,14 @@ impl Machine {
         root.into_iter().chain(shards.map(Document::Shard))
     }
 
+    /// Another file of this broker counts from now on. It differs in nothing that decides what is committed or who leads
+    /// (`Key::follows_file`), so that nothing has to follow from it.
+    pub fn configure(&mut self, file: BrokerConfig) {
+        self.broker = file.clone();
+        self.config.broker = file;
+        self.read_broker_config();
+    }
+
     /// Takes one event; what has to be done is added to `out`.
     pub fn step(&mut self, now: Instant, event: Event, out: &mut Effects) {
         if self.phase == Phase::Halted {

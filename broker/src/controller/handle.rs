@@ -72,6 +72,11 @@ impl Handle {
         answer.await.ok()
     }
 
+    /// Another file of this broker counts from now on. Returns before it does.
+    pub async fn configure(&self, file: BrokerConfig) {
+        let _stopped = self.shell.send(Input::Configure(Box::new(file))).await;
+    }
+
     /// Whether another broker may decide.
     pub(super) fn is_linked(&self) -> bool {
         self.link.is_some()

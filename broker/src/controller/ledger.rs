@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla_core::config::BrokerConfig;
 use ottla_core::controller::{Document, FollowError, Follower, Vector};
 use ottla_core::metadata::Image;
 use ottla_core::replica::View;
@@ -24,6 +25,9 @@ pub trait Site: Send {
     /// # Errors
     /// Why it cannot; the image is not in force then, and is offered again.
     fn apply(&mut self, image: Arc<Image>) -> Result<(), String>;
+
+    /// Another file of this broker counts, for what is in force and for all that comes.
+    fn configure(&mut self, _file: BrokerConfig) {}
 
     /// Everything up to `view` is in force.
     fn viewed(&mut self, _view: View) {}
@@ -167,6 +171,11 @@ impl Ledger {
     pub(super) fn admit(&mut self) {
         self.admitted = true;
         self.apply();
+    }
+
+    /// Another file of this broker counts from now on.
+    pub(super) fn configure(&mut self, file: BrokerConfig) {
+        self.site.configure(file);
     }
 
     /// Whether an image could not be put in force, and is to be tried again.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ottla_core::config::BrokerConfig;
 use ottla_core::controller::{
     Answer, Document, DocumentId, Effect, Effects, Event, Machine, Phase, Request, RequestId, WriteId,
 };
@@ -38,6 +39,8 @@ pub(super) enum Input {
     Ask(Box<Ask>),
     /// Something happened.
     Event(Box<Event>),
+    /// Another file of this broker counts.
+    Configure(Box<BrokerConfig>),
 }
 
 /// What this process has committed, as others are sent it.
@@ -170,6 +173,10 @@ impl Shell {
         match input {
             Input::Event(event) => self.events.push_back(*event),
             Input::Ask(ask) => self.ask(*ask),
+            Input::Configure(file) => {
+                self.parts.machine.configure((*file).clone());
+                self.parts.ledger.lock().configure(*file);
+            }
         }
     }
 

@@ -44,7 +44,7 @@ impl Led {
     }
 
     fn of(node: &Node, image: &Image) -> Self {
-        let config = node.config.values().at_run_time(image, node.id());
+        let config = node.metadata.config_under(image);
         let mut led = Self::default();
         for topic in image.topics().values() {
             let minimum = ReplicaConfig::resolve(&topic.config, &config).min_insync_replicas;

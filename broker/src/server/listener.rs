@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use ottla_core::config::{BrokerConfig, broker};
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -131,9 +132,14 @@ impl Drop for Counted {
     }
 }
 
+/// `max.connections` and `max.connections.per.ip`
+fn connections_max(config: &BrokerConfig) -> (usize, usize) {
+    let read = |key| usize::try_from(config.int(key)).unwrap_or(0);
+    (read(&broker::MAX_CONNECTIONS), read(&broker::MAX_CONNECTIONS_PER_IP))
+}
+
 /// Accepts until the broker stops; each connection is a task of `tasks`.
 pub async fn serve(bound: Bound, node: Arc<Node>, tasks: TaskTracker) {
-    let limits = node.config.connections_max();
     loop {
         let accepted = tokio::select! {
             accepted = bound.socket.accept() => accepted,
@@ -148,7 +154,7 @@ pub async fn serve(bound: Bound, node: Arc<Node>, tasks: TaskTracker) {
                 continue;
             }
         };
-        match node.connections.enter(peer.ip(), limits) {
+        match node.connections.enter(peer.ip(), connections_max(&node.metadata.config())) {
             Ok(counted) => {
                 let session = Arc::new(Session::new(Arc::clone(&bound.listener), peer));
                 tasks.spawn(run(stream, session, Arc::clone(&node), counted));

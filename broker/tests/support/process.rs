@@ -8,6 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
 use crate::peer::{DEADLINE, soon};
 
 /// A running `ottla-broker`.
@@ -15,21 +17,30 @@ pub(crate) struct Process {
     child: Child,
     /// Where it listens for clients.
     pub(crate) address: SocketAddr,
+    /// Its warnings and errors that nobody has waited for.
+    complaints: UnboundedReceiver<String>,
 }
 
 impl Process {
     /// Starts a broker on `directory` and waits until it listens.
     pub(crate) async fn start(directory: &Path) -> Self {
+        Self::start_with(directory, &[]).await
+    }
+
+    /// The same with `extra` keys.
+    pub(crate) async fn start_with(directory: &Path, extra: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ottla-broker"))
             .args(["--listeners", "PLAINTEXT://127.0.0.1:0", "--ottla.http.listener", "127.0.0.1:0"])
             .args(["--group.initial.rebalance.delay.ms", "0", "--log.dirs"])
             .arg(directory)
+            .args(extra.iter().flat_map(|(key, value)| [format!("--{key}"), (*value).to_owned()]))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the broker's binary runs");
         let log = child.stderr.take().expect("standard error is a pipe");
-        let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let (said, mut heard) = unbounded_channel();
+        let (complains, complaints) = unbounded_channel();
         // Reads to the end: a broker whose log nobody reads would wait for ever.
         std::thread::spawn(move || {
             for line in BufReader::new(log).lines().map_while(Result::ok) {
@@ -37,11 +48,25 @@ impl Process {
                     let _nobody_waits = said.send(address.trim().parse::<SocketAddr>().expect("an address"));
                 } else if line.contains("WARN") || line.contains("ERROR") {
                     eprintln!("{line}");
+                    let _nobody_waits = complains.send(line);
                 }
             }
         });
         let address = soon("start", heard.recv()).await.expect("the broker says where it listens before it ends");
-        Self { child, address }
+        Self { child, address, complaints }
+    }
+
+    /// The next warning or error with these words, once it is written.
+    pub(crate) async fn complains(&mut self, words: &str) -> String {
+        soon(words, async {
+            loop {
+                let line = self.complaints.recv().await.expect("the broker runs");
+                if line.contains(words) {
+                    return line;
+                }
+            }
+        })
+        .await
     }
 
     fn path(&self, file: &str) -> String {

@@ -47,6 +47,8 @@ broker_keys! {
         "Where clients are told to connect, as NAME://host:port. Not set: as listeners says.";
     OTTLA_ADVERTISED_LISTENERS_FILE "ottla.advertised.listeners.file" Kind::Text, None, Now, ReadOnly,
         "A file that says where clients of the other listeners are told to connect, in the notation of advertised.listeners. It is read again when it changes; a listener that neither names is told to nobody.";
+    OTTLA_DYNAMIC_CONFIG_FILE "ottla.dynamic.config.file" Kind::Text, None, Now, ReadOnly,
+        "A properties file that alone says, of the keys that change at run time, what is otherwise in the configuration file, in flags or in variables. It is read again when it changes; one that is empty or wrong changes nothing.";
     LISTENER_SECURITY_PROTOCOL_MAP "listener.security.protocol.map" Kind::List, Some("PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL"), Now, ReadOnly,
         "Which protocol each listener speaks, as NAME:PROTOCOL. Only PLAINTEXT works so far.";
     INTER_BROKER_LISTENER_NAME "inter.broker.listener.name" Kind::Text, None, Later, ReadOnly,
@@ -294,4 +296,17 @@ broker_keys! {
 /// The key of that name.
 pub fn find(name: &str) -> Option<&'static Key> {
     ALL.iter().copied().find(|known| known.name == name)
+}
+
+/// Keys that may be altered at run time, where all brokers learn of it in the order of the metadata, and that a file may
+/// not change under a broker that runs: files of different brokers change one after the other, and of these keys
+/// controller, leader and followers have to think alike.
+static TOLD_AT_START: &[&Key] =
+    &[&UNCLEAN_LEADER_ELECTION_ENABLE, &LOG_FLUSH_INTERVAL_MESSAGES, &LOG_FLUSH_INTERVAL_MS];
+
+impl Key {
+    /// Whether a broker that runs takes another value from its file. A secret is in no file that others may read.
+    pub fn follows_file(&self) -> bool {
+        self.scope != Scope::ReadOnly && !self.sensitive() && TOLD_AT_START.iter().all(|key| key.name != self.name)
+    }
 }

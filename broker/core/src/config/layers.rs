@@ -95,6 +95,26 @@ impl BrokerConfig {
         Self { file: self.file.clone(), all_brokers, this_broker }
     }
 
+    /// These values as a file has them that alone says what the keys are that change under a broker that runs. What else
+    /// it names is returned beside them, for the caller to warn about, and changes nothing.
+    ///
+    /// # Errors
+    /// Every value that its key does not take.
+    pub fn with_dynamic_file(&self, values: ExplicitConfig) -> Result<(Self, Vec<String>), Vec<InvalidValue>> {
+        let (read, unknown) = Self::from_file(values)?;
+        let follows = |name: &str| broker::find(name).is_some_and(Key::follows_file);
+        let (taken, fixed): (ExplicitConfig, ExplicitConfig) =
+            read.file.into_iter().partition(|(name, _)| follows(name));
+        let mut ignored: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+        // What it starts with it need not be told again.
+        let other = fixed.into_iter().filter(|(name, value)| self.file.get(name) != Some(value));
+        ignored.extend(other.map(|(name, _)| format!("{name} does not change while a broker runs")));
+        let mut next = self.clone();
+        next.file.retain(|name, _| !follows(name));
+        next.file.extend(taken);
+        Ok((next, ignored))
+    }
+
     /// What the file sets.
     pub fn file(&self) -> &ExplicitConfig {
         &self.file

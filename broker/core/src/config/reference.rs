@@ -27,7 +27,8 @@ pub fn broker_page() -> String {
     let mut page = format!(
         "# Broker configs\n\n{HEAD}\nIn the file that `ottla-broker --config` reads, as a flag of the same name, or as a \
          variable (`num.partitions` is `OTTLA_NUM_PARTITIONS`). What says \"run time\" can also be changed while brokers \
-         run.\n"
+         run, with Kafka's own tools; that wins over the file. Of a `Cluster` the last line says whether brokers are \
+         restarted to change the key there.\n"
     );
     let mut keys: Vec<&Key> = broker::ALL.to_vec();
     keys.sort_by_key(|key| key.name);
@@ -39,6 +40,8 @@ pub fn broker_page() -> String {
             Scope::ClusterWide => "at run time, for one broker or for all",
         };
         line(&mut page, &format!("Changed: {changed}"));
+        let restart = if key.follows_file() { "without a restart" } else { "with a restart" };
+        line(&mut page, &format!("In `spec.config` of a `Cluster`: {restart}"));
     }
     page
 }

@@ -226,3 +226,50 @@ fn lists_are_appended_to_and_subtracted_from() {
     let removed = alter_topic(&map(&[]), [("retention.ms", &Alteration::Delete)], &broker);
     assert_eq!(removed, Ok(map(&[])));
 }
+
+#[test]
+fn a_file_that_changes_says_alone_what_changes_with_it() {
+    let base = file(&[("message.max.bytes", "1"), ("log.retention.ms", "2"), ("log.retention.hours", "3")]);
+    let read = |pairs: &[(&str, &str)]| base.with_dynamic_file(map(pairs)).expect("valid");
+    let (next, ignored) = read(&[("log.retention.ms", "5")]);
+    assert!(ignored.is_empty(), "{ignored:?}");
+    assert_eq!(next.file(), &map(&[("log.retention.ms", "5"), ("log.retention.hours", "3")]));
+    assert_eq!(next.chain(&broker::LOG_RETENTION_MS)[0].source, Source::File);
+    let (next, _) = next.with_dynamic_file(map(&[])).expect("valid");
+    assert_eq!(next.file(), &map(&[("log.retention.hours", "3")]), "what it does not name is as nobody sets it");
+    let invalid = base.with_dynamic_file(map(&[("message.max.bytes", "many"), ("log.roll.ms", "1")]));
+    assert_eq!(invalid.expect_err("not a number").len(), 1);
+}
+
+#[test]
+fn what_brokers_must_think_alike_of_no_file_changes_under_them() {
+    let base = file(&[("min.insync.replicas", "2"), ("log.retention.hours", "3")]);
+    let named = [
+        ("unclean.leader.election.enable", "true"),
+        ("min.insync.replicas", "1"),
+        ("log.flush.interval.messages", "1000"),
+        ("log.flush.interval.ms", "1000"),
+        ("ssl.keystore.password", "secret"),
+        ("log.retention.hours", "3"),
+        ("a.later.key", "1"),
+    ];
+    let (next, ignored) = base.with_dynamic_file(map(&named)).expect("valid");
+    assert_eq!(next, base);
+    let [unknown, rest @ ..] = ignored.as_slice() else { panic!("{ignored:?}") };
+    assert!(unknown.contains("a.later.key") && rest.len() == 5, "{ignored:?}");
+    assert!(rest.iter().all(|line| !line.contains("secret") && line.contains("while a broker runs")), "{rest:?}");
+    let judged = |broker: &BrokerConfig| {
+        let all = TopicConfig::resolve(&map(&[]), broker, false);
+        (ReplicaConfig::resolve(&map(&[]), broker), all.durable_acks)
+    };
+    for key in broker::ALL.iter().filter(|key| key.follows_file()) {
+        let Some(value) =
+            ["true", "1", "1048576", "12345678"].into_iter().find(|value| key.kind.check(key.name, value).is_ok())
+        else {
+            continue;
+        };
+        let (next, _) = base.with_dynamic_file(map(&[(key.name, value)])).expect("valid");
+        assert_ne!(next, base, "{key}");
+        assert_eq!(judged(&next), judged(&base), "{key} decides what is committed or who leads");
+    }
+}

@@ -221,6 +221,32 @@ fn topic_configs_are_altered_key_by_key_or_replaced_whole() {
 }
 
 #[test]
+fn a_file_that_changes_under_the_controller_counts_under_what_is_set_at_run_time() {
+    let mut bench = Bench::ready();
+    bench.create_one(named("a")).expect("created");
+    let file = |policy: &str| {
+        let values = [("log.cleanup.policy".to_owned(), policy.to_owned())].into();
+        BrokerConfig::from_file(values).expect("valid").0
+    };
+    let mut appended = |machine: &dyn Fn(&mut Bench)| {
+        machine(&mut bench);
+        let none = ConfigChange::Alter(vec![("cleanup.policy".into(), Alteration::Delete)]);
+        alter(&mut bench, ConfigTarget::Topic("a".into()), none).expect("altered");
+        let append = ConfigChange::Alter(vec![("cleanup.policy".into(), Alteration::Append("delete".into()))]);
+        alter(&mut bench, ConfigTarget::Topic("a".into()), append).expect("altered");
+        bench.topic("a").config["cleanup.policy"].clone()
+    };
+    assert_eq!(appended(&|_| {}), "delete");
+    assert_eq!(appended(&|bench| bench.machine.configure(file("compact"))), "compact,delete");
+    assert_eq!(appended(&|bench| bench.machine.configure(file("delete"))), "delete");
+    let set_for_all = |bench: &mut Bench| {
+        alter(bench, ConfigTarget::AllBrokers, set("log.cleanup.policy", "delete")).expect("altered");
+        bench.machine.configure(file("compact"));
+    };
+    assert_eq!(appended(&set_for_all), "delete", "what was set at run time wins");
+}
+
+#[test]
 fn run_time_broker_configs_change_what_new_topics_are_checked_with() {
     let mut bench = Bench::ready();
     let all = || ConfigTarget::AllBrokers;

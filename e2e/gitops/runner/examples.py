@@ -37,7 +37,7 @@ class Examples:
         """The same with something that its brokers or its topic have to follow."""
         spec = dict(item["spec"])
         if item["kind"] == "Cluster":
-            spec["config"] = spec.get("config", {}) | {"num.io.threads": 3}
+            spec["config"] = spec.get("config", {}) | {"queued.max.requests": 3}
         else:
             spec["partitions"] += 1
             spec["config"] = spec.get("config", {}) | {"segment.bytes": 1 << 24}

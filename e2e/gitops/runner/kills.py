@@ -37,11 +37,11 @@ class Roll(Operation):
 
     @staticmethod
     def declaration(turn):
-        return cluster("c", brokers=2, config={"num.io.threads": 100 + turn})
+        return cluster("c", brokers=2, config={"queued.max.requests": 100 + turn})
 
     @staticmethod
     def plain(text, turn):
-        return text.replace(f"num.io.threads={100 + turn}", "num.io.threads=NEW")
+        return text.replace(f"queued.max.requests={100 + turn}", "queued.max.requests=NEW")
 
 
 class Growth(Operation):

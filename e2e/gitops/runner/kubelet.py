@@ -62,6 +62,7 @@ class Container:
         self.folder = kubelet.folder / "pods" / self.uid
         self.ends, self.graceful = threading.Event(), True
         self.process, self.ready, self.restarts = None, None, 0
+        self.annotations, self.projecting = meta.get("annotations", {}), threading.Lock()
         threading.Thread(target=self.live, daemon=True).start()
 
     def live(self):
@@ -119,7 +120,27 @@ class Container:
                    "--ottla.grpc.listener", f"{self.address}:{GRPC_PORT}", "--ottla.http.listener", f"{self.address}:{HTTP_PORT}",
                    "--log.dirs", disk / "data", "--ottla.grpc.tls.directory", self.folder / "certificates",
                    "--ottla.kubernetes.kubeconfig", self.kubelet.account(meta["namespace"], spec["serviceAccountName"])]
+        if self.project(volumes):
+            # A variable: a broker of an older version takes no flag that it does not know.
+            environment["OTTLA_DYNAMIC_CONFIG_FILE"] = str(self.folder / "dynamic")
         return [str(word) for word in command], os.environ | environment
+
+    def changed(self, pod):
+        """Its Pod has changed: files that follow annotations do."""
+        self.annotations = pod["metadata"].get("annotations", {})
+        if self.folder.exists():
+            self.project({volume["name"]: volume for volume in pod["spec"]["volumes"]})
+
+    def project(self, volumes):
+        """The downward API's file of what changes while the broker runs; whether there is one."""
+        if "dynamic" not in volumes:
+            return False
+        annotation = volumes["dynamic"]["downwardAPI"]["items"][0]["fieldRef"]["fieldPath"].split("'")[1]
+        with self.projecting:
+            fresh = self.folder / "dynamic.new"
+            fresh.write_text(self.annotations.get(annotation, ""))
+            fresh.replace(self.folder / "dynamic")
+        return True
 
     def mount_again(self):
         """Now and then; a Secret that is gone leaves its files to whoever runs with them."""
@@ -254,6 +275,8 @@ class Kubelet:
                 self.containers[uid] = Container(self, pod)
         elif pod["metadata"].get("deletionTimestamp"):
             container.stop(True)
+        else:
+            container.changed(pod)
 
     def claim(self, change, claim):
         meta, spec, status = claim["metadata"], claim["spec"], claim["status"]

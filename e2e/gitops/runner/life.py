@@ -75,17 +75,17 @@ class Life:
 
     def a_roll_is_under_way_and_never_broken(self):
         since = self.verdicts.mark()
-        self.declare("clusters", cluster("c", brokers=2, config=CONFIG | {"num.io.threads": 3}))
+        self.declare("clusters", cluster("c", brokers=2, config=CONFIG | {"queued.max.requests": 3}))
         seen = self.sees("Cluster", "c", WELL, since)
         expect(set(seen) == {UNDER_WAY, WELL}, f"a roll was {seen}")
         expect("Failed" not in {one.kstatus for one in self.verdicts.of("Topic", "t", since)}, "the Topic was taken for failed meanwhile")
 
     def a_wrong_config_is_broken_and_says_how_to_mend_it(self):
-        self.declare("clusters", cluster("c", brokers=2, config=CONFIG | {"num.io.thread": 3}))
+        self.declare("clusters", cluster("c", brokers=2, config=CONFIG | {"queued.max.request": 3}))
         self.sees("Cluster", "c", BROKEN)
         said = self.verdicts.message("Cluster", "c")
-        expect("did you mean num.io.threads?" in said, f"Argo CD shows: {said}")
-        self.declare("clusters", cluster("c", brokers=2, config=CONFIG | {"num.io.threads": 3}))
+        expect("did you mean queued.max.requests?" in said, f"Argo CD shows: {said}")
+        self.declare("clusters", cluster("c", brokers=2, config=CONFIG | {"queued.max.requests": 3}))
         self.sees("Cluster", "c", WELL)
         self.declare("topics", topic("wrong", "c", config={"retention": 1}))
         self.sees("Topic", "wrong", BROKEN)
@@ -101,7 +101,7 @@ class Life:
     def what_is_paused_is_suspended_whether_something_waits_or_not(self):
         self.annotate("pause", "true")
         self.sees("Cluster", "c", PAUSED_AS_DECLARED)
-        self.declare("clusters", cluster("c", brokers=2, config=CONFIG | {"num.io.threads": 4}))
+        self.declare("clusters", cluster("c", brokers=2, config=CONFIG | {"queued.max.requests": 4}))
         until("a change waits", lambda: conditions(self.scene.find("clusters", SPACE, "c"))["Reconciling"]["status"] == "True")
         self.sees("Cluster", "c", PAUSED)
         self.annotate("pause", None)
@@ -128,7 +128,7 @@ class Life:
         self.scene.api.delete(ours("topics", SPACE, "t"))
         until("the Topic is gone", lambda: self.scene.find("topics", SPACE, "t") is None)
         self.sees("Topic", "t", GOING)
-        self.declare("clusters", cluster("c", brokers=2, config=CONFIG | {"num.io.threads": 4}, volumes={"onDelete": "Delete"}))
+        self.declare("clusters", cluster("c", brokers=2, config=CONFIG | {"queued.max.requests": 4}, volumes={"onDelete": "Delete"}))
         until("the Cluster is held", lambda: self.scene.find("clusters", SPACE, "c")["metadata"].get("finalizers"))
         self.scene.api.delete(ours("clusters", SPACE, "c"))
         until("the Cluster is gone", lambda: self.scene.find("clusters", SPACE, "c") is None)

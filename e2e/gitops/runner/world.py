@@ -31,7 +31,7 @@ KINDS = [("", "v1", kind) for kind in ("configmaps", "persistentvolumeclaims", "
 # What the API server, its controllers, kubelets and brokers fill in, and stamps of content that is compared itself.
 FILLED_IN = {"clusterIP", "clusterIPs", "volumeName", "nodeName", "uid", "leaseTransitions", "renewTime", "acquireTime", "holderIdentity",
              "volume.kubernetes.io/selected-node", "topology.kubernetes.io/zone", "topology.kubernetes.io/region"}
-STAMPS = {"ottla.dev/applied", "ottla.dev/revision", "ottla.dev/declared"}
+STAMPS = {"ottla.dev/applied", "ottla.dev/revision", "ottla.dev/declared", "ottla.dev/declared-at-start"}
 
 
 def bare(value):

@@ -127,7 +127,7 @@ class Suite(installs.Cases, killed.Cases, lifecycle.Cases, outside.Cases, plugin
         expect(silence < 5, f"for {silence:.1f} s of {(ended - began).total_seconds():.1f} s nothing was acknowledged")
 
     def a_changed_config_restarts_one_broker_at_a_time(self):
-        self.roll({"config": {"num.io.threads": 4}})
+        self.roll({"config": {"queued.max.requests": 4}})
 
     def a_roll_goes_on_when_its_operator_is_killed(self):
         def holder():
@@ -138,7 +138,7 @@ class Suite(installs.Cases, killed.Cases, lifecycle.Cases, outside.Cases, plugin
             acts = holder()
             self.kubectl("-n", "ottla-system", "delete", "pod", acts, "--grace-period=0", "--force")
             until("another operator acts", lambda: holder() not in ("", acts))
-        self.roll({"config": {"num.io.threads": 5}}, kill)
+        self.roll({"config": {"queued.max.requests": 5}}, kill)
 
     def an_evicted_broker_serves_soon_after_its_operator_is_back(self):
         """Within 15 s."""
@@ -376,7 +376,7 @@ class Suite(installs.Cases, killed.Cases, lifecycle.Cases, outside.Cases, plugin
     def a_broker_alone_can_be_restarted(self):
         self.whole(name="quickstart")
         before = self.uids("quickstart")
-        self.change("quickstart", {"config": {"num.io.threads": 4}})
+        self.change("quickstart", {"config": {"queued.max.requests": 4}})
         until("it runs what is declared", lambda: self.settled("quickstart") and self.uids("quickstart") != before)
         self.whole(name="quickstart")
 

@@ -27,7 +27,7 @@ class Cases:
             self.tool("load-kube-router")
         until("nobody reaches more than is open to them, and no less", lambda: {name: self.reached(name) for name in STRANGERS} == OPEN)
         before = self.uids()
-        self.change(CLUSTER, {"config": {"num.io.threads": 6}})
+        self.change(CLUSTER, {"config": {"queued.max.requests": 6}})
         until("every broker is another one", lambda: not set(self.uids().values()) & set(before.values()), 3 * PATIENCE)
         self.whole(2 * PATIENCE)
         self.kubectl("exec", "-i", max(self.uids()), "--", "ottla", "produce", "orders", "--quiet", input="behind a wall\n")

@@ -29,7 +29,7 @@ const OURS: &[&str] = &[
 ];
 /// The same, by how they begin.
 const OURS_BEGIN: &[&str] =
-    &["ottla.http.", "ottla.grpc.", "ottla.advertised.", "ottla.kubernetes.", "ottla.log.format"];
+    &["ottla.http.", "ottla.grpc.", "ottla.advertised.", "ottla.dynamic.", "ottla.kubernetes.", "ottla.log.format"];
 
 /// What nodes say of where they are, and what Kubernetes copies onto the Pods that are bound to them.
 const RACKS: &[&str] = &["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
@@ -233,6 +233,7 @@ mod tests {
         refused("config: {num.partitions: many}", Reason::InvalidConfig, "\"many\"");
         refused("config: {node.id: 3}", Reason::InvalidConfig, "node.id is set by the operator");
         refused("config: {ottla.grpc.listener: \":1\"}", Reason::InvalidConfig, "leave it out");
+        refused("config: {ottla.dynamic.config.file: x}", Reason::InvalidConfig, "leave it out");
         refused("config: {min.insync.replicas: 4}", Reason::TooFewBrokers, "declares 3 broker");
         refused("config: {default.replication.factor: 5}", Reason::TooFewBrokers, "raise replicas");
         refused("listeners: [{name: x, port: 9094, type: NodePort}]", Reason::ListenerInsecure, "insecure: true");

@@ -112,9 +112,8 @@ pub fn desired(cluster: &Cluster, facts: &Facts, settings: &Settings) -> Result<
     let listeners = listeners(cluster);
     let seating = Seating::of(cluster, facts);
     let mut children = access::children(&owner, facts);
-    let broker_config = config::brokers(&owner, cluster, &listeners);
-    let config_name = broker_config.name.clone();
-    children.push(broker_config);
+    let properties = config::brokers(&owner, cluster, &listeners);
+    children.push(properties.config.clone());
     children.push(config::clients(&owner, &listeners, &facts.outside));
     children.extend(network::children(&owner, cluster, &listeners));
     children.extend(network::outside(&owner, &listeners, &seating.ids()));
@@ -131,7 +130,7 @@ pub fn desired(cluster: &Cluster, facts: &Facts, settings: &Settings) -> Result<
             pool,
             listeners: &listeners,
             image: &image,
-            config: &config_name,
+            properties: &properties,
             outside: &facts.outside,
         };
         children.push(recipe.pod(seat));

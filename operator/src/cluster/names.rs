@@ -13,6 +13,11 @@ pub const MANAGER: &str = "ottla-operator";
 pub const APPLIED: &str = "ottla.dev/applied";
 /// On Pods: the checksum of everything that the Pod was made from.
 pub const REVISION: &str = "ottla.dev/revision";
+/// On Pods: the checksum of what a person has declared and only a restart brings into force. A Pod without it was made when
+/// that was everything, [`DECLARED`].
+pub const DECLARED_AT_START: &str = "ottla.dev/declared-at-start";
+/// On Pods: the part of `spec.config` that changes while a broker runs. A file in the Pod follows it.
+pub const CONFIG: &str = "ottla.dev/config";
 /// On volumes: the image of the brokers that run on them, for the time when none does.
 pub const IMAGE: &str = "ottla.dev/image";
 /// On volumes: the broker that runs on it has had its share of replicas once; what moves later is others' affair.

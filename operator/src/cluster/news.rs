@@ -13,7 +13,7 @@ use super::desired::Desired;
 use super::kind::Kind;
 use super::names;
 use super::observed::Observed;
-use super::plan::{Step, Why};
+use super::plan::{Step, Why, is_declared_otherwise};
 use super::reason::Reason;
 use crate::events::News;
 use crate::verdict::changed;
@@ -122,7 +122,7 @@ fn cause(pod: &Value, wanted: &Value) -> String {
     }
     match wanted.annotation(names::RESTARTED) {
         Some(value) if differs(names::RESTARTED) => format!("the Cluster is annotated {}={value}", names::RESTART),
-        _ if differs(names::DECLARED) => "its declaration has changed".to_owned(),
+        _ if is_declared_otherwise(pod, wanted) => "its declaration has changed".to_owned(),
         _ => "this operator makes it otherwise".to_owned(),
     }
 }

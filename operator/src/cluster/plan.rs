@@ -28,7 +28,7 @@ mod roll;
 mod sweep;
 
 pub use moves::Throttle;
-pub(super) use roll::candidates;
+pub(super) use roll::{candidates, is_declared_otherwise};
 pub use roll::{is_current, is_ready};
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ async fn a_window_is_waited_for_and_one_that_never_opens_is_refused() {
     let stage = Stage::new().await;
     let operator = stage.operator().await;
     let spec = |schedule: &str, threads: i32| {
-        json!({"pools": pools(1), "config": {"num.io.threads": threads},
+        json!({"pools": pools(1), "config": {"queued.max.requests": threads},
             "updates": {"policy": "InWindow", "windows": [{"schedule": schedule, "duration": "1m", "timeZone": "Europe/Prague"}]}})
     };
     stage.declare("c", spec("0 2 30 2 *", 4)).await.unwrap();

@@ -2,11 +2,13 @@
 //!
 //! Owns the properties that every broker of a cluster shares; what differs from broker to broker its Pod says. A ConfigMap
 //! of brokers is named after its content and never changes: a Pod that starts again runs what it was made for, whatever
-//! was declared meanwhile.
+//! was declared meanwhile. What changes under a broker that runs stands there as well, for brokers that do not know the
+//! other place, an annotation of each Pod.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use ottla_core::config::{Key, broker};
 use ottla_crds::Cluster;
 use ottla_crds::cluster::{Listener, ListenerType};
 use serde_json::{Map, Value, json};
@@ -22,13 +24,30 @@ pub(super) const FILE: &str = "broker.properties";
 pub(super) const ADVERTISED: &str = "/etc/ottla-advertised";
 /// The file there.
 pub(super) const FILE_OF_ADVERTISED: &str = "listeners";
+/// Where it finds what of its properties changes while it runs.
+pub(super) const DYNAMIC: &str = "/etc/ottla-dynamic";
 /// Where its volume is mounted. Records lie in a folder below, beside what the file system keeps there for itself.
 pub(super) const VOLUME: &str = "/var/lib/ottla";
 /// Where its certificate lies. As a whole folder: a file that is mounted alone is never renewed.
 pub(super) const CERTIFICATES: &str = "/etc/ottla-certificates";
 
+/// What brokers share.
+pub(super) struct Properties {
+    /// All of it.
+    pub(super) config: Child,
+    /// What they read at their start only, in a checksum.
+    pub(super) fixed: String,
+    /// What changes while they run, as a file. Never empty: an empty one says nothing yet.
+    pub(super) dynamic: String,
+}
+
+/// Whether a broker that runs takes another value of that key of `spec.config`.
+pub(super) fn changes_while_running(key: &str) -> bool {
+    broker::find(key).is_some_and(Key::follows_file)
+}
+
 /// The shared properties of `cluster`'s brokers.
-pub(super) fn brokers(owner: &Owner, cluster: &Cluster, listeners: &[Listener]) -> Child {
+pub(super) fn brokers(owner: &Owner, cluster: &Cluster, listeners: &[Listener]) -> Properties {
     let joined = |one: &dyn Fn(&Listener) -> String| listeners.iter().map(one).collect::<Vec<_>>().join(",");
     let mut keys: BTreeMap<String, String> =
         cluster.spec.config.iter().map(|(key, value)| (key.clone(), value.to_string())).collect();
@@ -36,6 +55,7 @@ pub(super) fn brokers(owner: &Owner, cluster: &Cluster, listeners: &[Listener]) 
         ("listeners", joined(&|one| format!("{}://:{}", in_properties(one), one.port))),
         ("listener.security.protocol.map", joined(&|one| format!("{}:PLAINTEXT", in_properties(one)))),
         ("log.dirs", format!("{VOLUME}/data")),
+        ("ottla.dynamic.config.file", format!("{DYNAMIC}/{FILE}")),
         ("ottla.grpc.listener", format!(":{}", names::GRPC_PORT)),
         ("ottla.grpc.tls.directory", CERTIFICATES.to_owned()),
         ("ottla.http.listener", format!(":{}", names::HTTP_PORT)),
@@ -47,12 +67,20 @@ pub(super) fn brokers(owner: &Owner, cluster: &Cluster, listeners: &[Listener]) 
     if outside::listeners(listeners).next().is_some() {
         keys.insert("ottla.advertised.listeners.file".to_owned(), format!("{ADVERTISED}/{FILE_OF_ADVERTISED}"));
     }
-    let mut text = String::new();
-    for (key, value) in &keys {
-        let _ = writeln!(text, "{key}={}", escaped(value));
+    let text = |wanted: &dyn Fn(&str) -> bool| {
+        let mut text = String::new();
+        for (key, value) in keys.iter().filter(|(key, _)| wanted(key)) {
+            let _ = writeln!(text, "{key}={}", escaped(value));
+        }
+        text
+    };
+    let all = text(&|_| true);
+    let name = format!("{}-broker-{}", owner.name, checksum(&json!(all)));
+    Properties {
+        config: owner.child(Kind::ConfigMap, name, json!({"data": {FILE: all}})),
+        fixed: checksum(&json!(text(&|key| !changes_while_running(key)))),
+        dynamic: format!("# What changes without a restart of spec.config\n{}", text(&changes_while_running)),
     }
-    let sum = checksum(&json!(text));
-    owner.child(Kind::ConfigMap, format!("{}-broker-{sum}", owner.name), json!({"data": {FILE: text}}))
 }
 
 /// A value as a properties file takes it.

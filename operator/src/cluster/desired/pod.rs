@@ -1,8 +1,11 @@
 //! The Pod of a broker.
 //!
-//! Owns what it runs, as whom, where, and two checksums: one of everything it was made from, one of the part that the
-//! Cluster's owner declared. A Pod whose first differs from what is wanted is outdated; only a difference of the second
-//! may restart a broker by itself: a new operator restarts nothing.
+//! Owns what it runs, as whom, where, and its checksums: one of everything it was made from, one of the part that the
+//! Cluster's owner declared and only a restart brings into force. A Pod whose first differs from what is wanted is outdated;
+//! only a difference of the second may restart a broker by itself: a new operator restarts nothing. Another one, of all that
+//! was declared, is what operators before this one compare.
+
+use std::collections::BTreeMap;
 
 use ottla_crds::Cluster;
 use ottla_crds::cluster::{Listener, ListenerType, Pool};
@@ -13,7 +16,8 @@ use super::super::kind::Kind;
 use super::super::names;
 use super::super::outside::{self, Outside};
 use super::access::account;
-use super::config::{ADVERTISED, CERTIFICATES, FILE, FILE_OF_ADVERTISED, VOLUME};
+use super::config::changes_while_running;
+use super::config::{ADVERTISED, CERTIFICATES, DYNAMIC, FILE, FILE_OF_ADVERTISED, Properties, VOLUME};
 use super::{Seat, storage};
 
 /// How long a broker may take to hand over what it leads and to bring everything to disk.
@@ -26,6 +30,12 @@ const USER: i64 = 65532;
 /// Read by that group, and nobody else: `0440`.
 const SECRET_MODE: i32 = 0o440;
 
+/// A volume with one file, which follows that annotation of the Pod.
+fn downward(name: &str, file: &str, annotation: &str) -> Value {
+    let path = format!("metadata.annotations['{annotation}']");
+    json!({"name": name, "downwardAPI": {"items": [{"path": file, "fieldRef": {"fieldPath": path}}]}})
+}
+
 /// What Pods are made from.
 pub(super) struct Recipe<'a> {
     pub(super) owner: &'a Owner,
@@ -33,7 +43,7 @@ pub(super) struct Recipe<'a> {
     pub(super) pool: &'a Pool,
     pub(super) listeners: &'a [Listener],
     pub(super) image: &'a str,
-    pub(super) config: &'a str,
+    pub(super) properties: &'a Properties,
     pub(super) outside: &'a Outside,
 }
 
@@ -50,10 +60,19 @@ impl Recipe<'_> {
         let annotations = template.annotations.iter().filter(|(key, _)| key.as_str() != names::RESTART);
         let annotations: serde_json::Map<String, Value> =
             annotations.map(|(key, value)| (key.clone(), json!(value))).collect();
-        let body = json!({"metadata": {"annotations": annotations}, "spec": self.spec(seat)});
-        let mut pod = self.owner.labelled(Kind::Pod, seat.pod.clone(), labels, body);
-        let revision = checksum(&pod.manifest);
-        let mut stamps = json!({names::REVISION: revision, names::DECLARED: self.declared()});
+        let with = |config: &str| {
+            let body = json!({"metadata": {"annotations": annotations}, "spec": self.spec(seat, config)});
+            self.owner.labelled(Kind::Pod, seat.pod.clone(), labels.clone(), body)
+        };
+        // What changes while a broker runs makes no other Pod, although one that is made later begins with it.
+        let revision = checksum(&with(&self.properties.fixed).manifest);
+        let mut pod = with(&self.properties.config.name);
+        let mut stamps = json!({
+            names::REVISION: revision,
+            names::DECLARED: self.declared(|_| true),
+            names::DECLARED_AT_START: self.declared(|key| !changes_while_running(key)),
+            names::CONFIG: self.properties.dynamic,
+        });
         if let Some(restart) = self.restart() {
             stamps[names::RESTARTED] = json!(restart);
         }
@@ -69,22 +88,24 @@ impl Recipe<'_> {
         self.cluster.metadata.annotations.as_ref()?.get(names::RESTART)
     }
 
-    /// The checksum of what a person has declared about this broker. A size is not part of it: volumes grow under brokers
-    /// that run. Nor is a wish to have it restarted, which a Pod tells for itself; where it once was there is nothing.
-    fn declared(&self) -> String {
+    /// The checksum of what a person has declared about this broker, with those keys of `spec.config` that count. A size is
+    /// not part of it: volumes grow under brokers that run. Nor is a wish to have it restarted, which a Pod tells for itself;
+    /// where it once was there is nothing.
+    fn declared(&self, counts: impl Fn(&str) -> bool) -> String {
         let spec = &self.cluster.spec;
+        let config: BTreeMap<_, _> = spec.config.iter().filter(|(key, _)| counts(key)).collect();
         checksum(&json!({
             "version": spec.version,
             "rack": self.pool.rack,
             "resources": self.pool.resources,
             "template": self.pool.template,
             "listeners": spec.listeners,
-            "config": spec.config,
+            "config": config,
             "restart": null,
         }))
     }
 
-    fn spec(&self, seat: &Seat) -> Value {
+    fn spec(&self, seat: &Seat, config: &str) -> Value {
         let template = self.pool.template.clone().unwrap_or_default();
         let mut security = json!({
             "runAsNonRoot": true,
@@ -97,14 +118,13 @@ impl Recipe<'_> {
         merge(&mut security, template.security_context.map_or(json!({}), |context| json!(context)));
         let certificate = json!({"secretName": names::certificate(&seat.pod), "defaultMode": SECRET_MODE});
         let mut volumes = vec![
-            json!({"name": "config", "configMap": {"name": self.config}}),
+            json!({"name": "config", "configMap": {"name": config}}),
+            downward("dynamic", FILE, names::CONFIG),
             json!({"name": "certificates", "secret": certificate}),
             json!({"name": "data", "persistentVolumeClaim": {"claimName": seat.claim}}),
         ];
         if self.is_outside() {
-            let path = format!("metadata.annotations['{}']", names::ADVERTISED);
-            let items = json!([{"path": FILE_OF_ADVERTISED, "fieldRef": {"fieldPath": path}}]);
-            volumes.push(json!({"name": "advertised", "downwardAPI": {"items": items}}));
+            volumes.push(downward("advertised", FILE_OF_ADVERTISED, names::ADVERTISED));
         }
         let mut spec = json!({
             "serviceAccountName": account(&self.owner.name),
@@ -168,6 +188,7 @@ impl Recipe<'_> {
         ports.push(json!({"name": "ottla-http", "containerPort": names::HTTP_PORT}));
         let mut mounts = vec![
             json!({"name": "config", "mountPath": "/etc/ottla", "readOnly": true}),
+            json!({"name": "dynamic", "mountPath": DYNAMIC, "readOnly": true}),
             json!({"name": "certificates", "mountPath": CERTIFICATES, "readOnly": true}),
             json!({"name": "data", "mountPath": VOLUME}),
         ];

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use ottla_crds::cluster::UpdatePolicy;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::child::{Child, Seen};
 use super::super::desired::{Desired, Seat};
@@ -29,6 +29,14 @@ pub fn is_ready(pod: &Value) -> bool {
 /// Whether a broker's Pod is of what is wanted now.
 pub fn is_current(pod: &Value, wanted: &Value) -> bool {
     pod.annotation(names::REVISION) == wanted.annotation(names::REVISION) && !is_asked_for(pod, wanted)
+}
+
+/// Whether a person has declared something since that only a restart brings into force. To a Pod that was made before
+/// there was anything else, that is everything.
+pub(in super::super) fn is_declared_otherwise(pod: &Value, wanted: &Value) -> bool {
+    let known = pod.annotation(names::DECLARED_AT_START).is_some();
+    let key = if known { names::DECLARED_AT_START } else { names::DECLARED };
+    pod.annotation(key) != wanted.annotation(key)
 }
 
 /// Whether a person has asked that this Pod be restarted: it alone, or its whole Cluster since it was made. That nobody
@@ -58,8 +66,12 @@ struct Outdated<'a> {
 impl Outdated<'_> {
     /// Whether it may be restarted without anybody asking once more.
     fn is_allowed(&self, gate: Gate) -> bool {
-        let declared = self.pod.annotation(names::DECLARED) != self.wanted.manifest.annotation(names::DECLARED);
-        is_asked_for(self.pod, &self.wanted.manifest) || declared && gate == Gate::Open
+        is_asked_for(self.pod, &self.wanted.manifest) || self.is_declared() && gate == Gate::Open
+    }
+
+    /// Whether its Cluster's owner has declared something else since.
+    fn is_declared(&self) -> bool {
+        is_declared_otherwise(self.pod, &self.wanted.manifest)
     }
 
     /// Where it is, as far as its Pod says; all of which nobody knows are in one place.
@@ -100,6 +112,7 @@ pub(super) fn plan(plan: &mut Plan, desired: &Desired, observed: &Observed) {
             settled = false;
             plan.delete(Kind::Pod, &seat.pod, pod, Why::Idle);
         } else {
+            configure(plan, pod, wanted);
             outdated.push(Outdated { seat, pod, wanted });
         }
     }
@@ -178,6 +191,15 @@ fn mend(plan: &mut Plan, pod: &Value, wanted: &Child) {
     }
 }
 
+/// What changes while a broker runs does not wait for its restart.
+fn configure(plan: &mut Plan, pod: &Value, wanted: &Child) {
+    let (known, config) = (pod.annotation(names::CONFIG), wanted.manifest.annotation(names::CONFIG));
+    if known.is_some() && known != config {
+        let metadata = json!({"annotations": {names::CONFIG: config}});
+        plan.steps.push(Step::Mend { pod: wanted.name.clone(), metadata });
+    }
+}
+
 /// The Pods that are to be replaced, in words, if one of them may be now; else it says why none is.
 fn pending(plan: &mut Plan, desired: &Desired, observed: &Observed, outdated: &[Outdated<'_>]) -> Option<String> {
     if outdated.is_empty() {
@@ -189,9 +211,7 @@ fn pending(plan: &mut Plan, desired: &Desired, observed: &Observed, outdated: &[
     if outdated.iter().any(|one| one.is_allowed(gate)) {
         return Some(list);
     }
-    let declared = outdated
-        .iter()
-        .any(|one| one.pod.annotation(names::DECLARED) != one.wanted.manifest.annotation(names::DECLARED));
+    let declared = outdated.iter().any(Outdated::is_declared);
     let ask = format!("annotate the Cluster with a new value of {} to restart them", names::RESTART);
     let (reason, message) = match desired.updates.policy {
         UpdatePolicy::Manual if declared => {

@@ -7,6 +7,7 @@ use crate::cluster::documents::Summary;
 use crate::cluster::fixture::{cluster, documents, edit, perform, planned, pool, settle, settled, three};
 use crate::cluster::observed::CanStop;
 
+mod config;
 mod moves;
 mod people;
 mod rolls;
@@ -234,7 +235,7 @@ fn nobody_is_stopped_who_could_not_start_again() {
     let cluster = three("");
     let mut observed = settled(&cluster);
     allow(&mut observed, &[0, 1, 2]);
-    let newer = three(", config: {num.network.threads: 5}");
+    let newer = three(", config: {num.partitions: 5}");
     assert!(steps(&planned(&newer, &observed)).iter().any(|step| step.starts_with("delete Pod")));
     let going = json!({"metadata": {"deletionTimestamp": "2026-02-01T10:00:00Z", "finalizers": ["example.org/audit"]}});
     edit(&mut observed, Kind::ServiceAccount, "c-broker", going);

@@ -446,6 +446,7 @@ CASES = [
     Suite.volumes_go_with_the_cluster_only_if_that_is_declared, Suite.a_namespace_goes_with_all_that_is_in_it,
     Suite.a_roll_goes_on_after_each_single_write_of_its_operator,
     Suite.a_growth_of_volumes_goes_on_after_each_single_write_of_its_operator,
+    Suite.a_scale_in_goes_on_after_each_single_write_of_its_operator,
     Suite.a_broker_whose_node_is_gone_is_replaced, Suite.ports_that_no_client_needs_are_closed_to_other_pods,
     Suite.helm_takes_the_operator_over_and_no_broker_is_restarted, Suite.a_cluster_by_helm_keeps_its_volumes_when_it_is_uninstalled,
     Suite.an_operator_of_one_namespace_sees_no_other,

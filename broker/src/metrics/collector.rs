@@ -106,12 +106,9 @@ fn directory(out: &mut DescriptorEncoder<'_>, node: &Node) -> Result<(), std::fm
     bytes(out, "log_pending", "Batches in memory that no segment has yet", status.pending_bytes as u64)?;
     bytes(out, "log_unflushed", "Bytes in segments that only the journal keeps from a crash", status.unflushed_bytes)?;
     gauge(out, "log_damaged_ranges", "Ranges of offsets that are damaged on disk", status.damaged_ranges)?;
-    gauge(
-        out,
-        "log_offline",
-        "1 once the data directory takes no writes any more",
-        usize::from(status.offline.is_some()),
-    )?;
+    // Not what the log says of itself: the copies of the metadata may be the first that cannot be written.
+    let offline = usize::from(node.partitions.offline_reason().is_some());
+    gauge(out, "log_offline", "1 once the data directory takes no writes any more", offline)?;
     if let Some(space) = node.log.space() {
         bytes(out, "disk_free", "Free bytes of the data directory's file system", space.free)?;
         bytes(out, "disk_total", "Bytes of the data directory's file system", space.total)?;

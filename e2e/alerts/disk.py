@@ -1,16 +1,20 @@
-"""A file system of its own for one broker's data directory, which can be filled.
+"""A file system of its own for one broker's data directory, which can be filled, and which can fail.
 
-Owns an ext4 in a file, mounted where only this suite sees it: `enclose` has made that place. Needs root and
-loop devices.
+Owns an ext4 in a file, mounted where only this suite sees it: `enclose` has made that place. It fails by `EXT4_IOC_SHUTDOWN`,
+as a disk that is pulled out: every write is an error, and what was not synced is lost. Needs root and loop devices.
 """
 
+import fcntl
 import os
 import shutil
+import struct
 import subprocess
 import sys
 
 from cases import until
 
+EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
+NO_LOG_FLUSH = struct.pack("I", 2)
 DISK_BYTES = 1 << 30
 ENCLOSE = ["unshare", "--mount", "--"]
 
@@ -63,3 +67,13 @@ class Disk:
 
     def empty(self):
         self.filler.unlink()
+
+    def fail(self):
+        handle = os.open(self.folder, os.O_RDONLY)
+        fcntl.ioctl(handle, EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH)
+        os.close(handle)
+
+    def mend(self):
+        """Once the broker is gone."""
+        self.unmount()
+        self.mount()

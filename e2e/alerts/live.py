@@ -42,6 +42,13 @@ def a_disk_fills(watched, victim):
     watched.only()
 
 
+def a_disk_fails(watched, victim):
+    watched.disks[victim].fail()
+    # Every broker has a copy of this, before any record is written.
+    watched.ottla("topic", "config", "three", "--set", "retention.ms=86400000")
+    watched.fire("OttlaDataDirectoryOffline")
+
+
 def a_broker_dies_and_another_is_damaged(watched, victim, damaged):
     """The only other replica of what is damaged is gone. Once it is back, it is what the log is copied from."""
     watched.nodes("kill", victim)
@@ -49,6 +56,8 @@ def a_broker_dies_and_another_is_damaged(watched, victim, damaged):
     partition = shared(watched, victim, damaged)
     flip_a_bit(watched.data(damaged) / f"two-{partition}")
     watched.fire("OttlaLogDamaged")
+    if watched.disks:
+        watched.disks[victim].mend()
     watched.start(victim)
     watched.only("OttlaNotBalanced")
     watched.balance()
@@ -77,6 +86,7 @@ def a_real_prometheus_sees_them_fire_and_clear(rules):
             print(f"SKIPPED alerts of the disk: {reason}", flush=True)
         else:
             a_disk_fills(watched, victim)
+            a_disk_fails(watched, victim)
         a_broker_dies_and_another_is_damaged(watched, victim, damaged)
     finally:
         watched.end()

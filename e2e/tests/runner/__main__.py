@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "e2e/cluster/runner"))
 sys.path.append(str(ROOT / "e2e/page"))
+import dynamic  # noqa: E402
 import installs  # noqa: E402
 import killed  # noqa: E402
 import ledger  # noqa: E402
@@ -34,7 +35,7 @@ PARTITIONS, PER_SECOND = 6, 200
 QUICKSTART = ROOT / "deploy/examples/quickstart.yaml"
 
 
-class Suite(installs.Cases, killed.Cases, lifecycle.Cases, outside.Cases, plugin.Cases, policies.Cases, second.Cases, Scene):
+class Suite(dynamic.Cases, installs.Cases, killed.Cases, lifecycle.Cases, outside.Cases, plugin.Cases, policies.Cases, second.Cases, Scene):
     def nodes_come_up(self):
         self.tool("up.sh")
 
@@ -422,6 +423,7 @@ CASES = [
     Suite.brokers_are_what_restricted_namespaces_allow, Suite.a_producer_and_a_group_begin_their_ledgers, Suite.a_killed_pod_is_made_again,
     Suite.a_drain_takes_one_broker_and_ends, Suite.a_zone_without_power_stops_nobody,
     Suite.records_go_on_without_the_api_server, Suite.records_go_on_while_the_control_plane_has_no_power,
+    Suite.a_config_that_kafka_changes_at_run_time_restarts_nobody,
     Suite.a_changed_config_restarts_one_broker_at_a_time, Suite.a_roll_goes_on_when_its_operator_is_killed,
     Suite.an_evicted_broker_serves_soon_after_its_operator_is_back, Suite.a_cluster_sleeps_and_wakes_under_its_producer,
     Suite.a_restart_that_a_person_asks_for_reaches_every_broker_once, Suite.a_cluster_grows_and_shrinks,

@@ -58,7 +58,7 @@ class Scene:
 
     def kubectl(self, *words, check=True, text=None):
         command = [os.environ["KUBECTL"], f"--kubeconfig={self.plane}/kubeconfig", *map(str, words)]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=600)
         expect(not check or done.returncode == 0, f"kubectl {' '.join(map(str, words))}: {done.stderr.strip()}")
         return done
 

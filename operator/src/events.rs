@@ -1,15 +1,17 @@
 //! Events: what a person finds with `kubectl describe` and `kubectl events`.
 //!
-//! Owns how they are published. Equal ones within six minutes are one with a count. Whoever calls has something new to say;
+//! Owns how they are published. Equal ones within six minutes are one with a count, as long as they are remembered. Whoever calls has something new to say;
 //! that an Event could not be written fails nothing: what is true is in `status`. Must never be asked in a loop without a
 //! change.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use parking_lot::Mutex;
 
 use crate::cluster::names::MANAGER;
 use crate::metrics::Metrics;
@@ -18,6 +20,8 @@ use crate::metrics::Metrics;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How many are written at once.
 const WRITES: usize = 16;
+/// How many a recorder remembers at most, some KiB each: it never forgets by itself while nothing is published.
+const REMEMBERED: usize = 32;
 /// The longest note that the API server takes, in bytes.
 const NOTE_MAX: usize = 1000;
 
@@ -54,15 +58,29 @@ impl News {
 /// Who publishes Events. Clones count equal ones together.
 #[derive(Clone)]
 pub struct Events {
-    recorder: Recorder,
+    client: Client,
+    reporter: Reporter,
+    current: Arc<Mutex<(Recorder, usize)>>,
     metrics: Metrics,
 }
 
 impl Events {
     /// `instance` is the name of this replica.
     pub fn new(client: Client, instance: Option<String>, metrics: Metrics) -> Self {
-        let recorder = Recorder::new(client, Reporter { controller: MANAGER.to_owned(), instance });
-        Self { recorder, metrics }
+        let reporter = Reporter { controller: MANAGER.to_owned(), instance };
+        let recorder = Recorder::new(client.clone(), reporter.clone());
+        Self { client, reporter, current: Arc::new(Mutex::new((recorder, 0))), metrics }
+    }
+
+    /// The recorder for one more Event. After `REMEMBERED` of them another one begins: two thousand Topics that are made at
+    /// once would fill one with as many Events.
+    fn recorder(&self) -> Recorder {
+        let mut current = self.current.lock();
+        if current.1 == REMEMBERED {
+            *current = (Recorder::new(self.client.clone(), self.reporter.clone()), 0);
+        }
+        current.1 += 1;
+        current.0.clone()
     }
 
     /// Publishes each in turn for one object.
@@ -89,7 +107,8 @@ impl Events {
             secondary: news.about,
         };
         self.metrics.wrote("Event", "create");
-        let written = tokio::time::timeout(DEADLINE, self.recorder.publish(&event, regarding)).await;
+        let recorder = self.recorder();
+        let written = tokio::time::timeout(DEADLINE, recorder.publish(&event, regarding)).await;
         let why = match written {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),

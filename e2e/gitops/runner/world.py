@@ -92,7 +92,13 @@ class World:
     def well(self):
         """Whether replicas are in sync, too: they follow a moment after the operation, and the disruption budget follows them."""
         is_now = conditions(self.cluster())
-        return all(is_now.get(kind, {}).get("status") == "True" for kind in ("Ready", "DataSafe", "Balanced", "CertificatesValid"))
+        followed = [one["spec"]["minAvailable"] for one in self.objects("policy", "v1", "poddisruptionbudgets")] == [self.brokers - 1]
+        return followed and all(is_now.get(kind, {}).get("status") == "True" for kind in ("Ready", "DataSafe", "Balanced", "CertificatesValid"))
+
+    def final(self):
+        """The state, if nothing is still to come; looked at twice, for it is not read in one moment."""
+        before = self.state() if self.well() and self.settled() else None
+        return before if before and self.well() and self.settled() and self.state() == before else None
 
     def state(self):
         """Everything that the operator is answerable for, in a text that is the same wherever it is the same."""
@@ -141,8 +147,9 @@ class World:
         """The state that the next declaration ends in."""
         self.turn += 1
         self.declare()
-        self.wait("the operation is over, and nothing is still to come", lambda: self.settled() and self.well())
-        return self.state()
+        found = []
+        self.wait("the operation is over, and nothing is still to come", lambda: found.append(self.final()) or found[-1])
+        return found[-1]
 
     def killed(self, after, expected):
         """Plays the next declaration with the operator killed after that many writes. What was written until then; None if the

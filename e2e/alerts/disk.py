@@ -67,6 +67,10 @@ class Disk:
 
     def empty(self):
         self.filler.unlink()
+        # A file system that fails before its journal has this would be full again once it is mended.
+        handle = os.open(self.folder, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
 
     def fail(self):
         handle = os.open(self.folder, os.O_RDONLY)

@@ -48,26 +48,22 @@ pub async fn start(
     let Some(path) = path else { return endpoints };
     let file = Followed::new("ottla.advertised.listeners.file", path);
     let mut file = File { file, listeners: config.listeners().to_vec(), fixed, wanted };
-    file.look().await;
-    tasks.spawn(file.follow(stop.clone()));
+    if let Some(text) = file.file.news().await {
+        file.take(&text);
+    }
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        while let Some(text) = stop.run_until_cancelled(file.file.changed()).await {
+            file.take(&text);
+        }
+    });
     endpoints
 }
 
 impl File {
-    /// Reads it now and then until `stop`.
-    async fn follow(mut self, stop: CancellationToken) {
-        let mut ticks = Followed::ticks();
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => self.look().await,
-                () = stop.cancelled() => return,
-            }
-        }
-    }
-
-    async fn look(&mut self) {
-        let Some(text) = self.file.news().await else { return };
-        match advertised(&text, &self.listeners) {
+    /// Has clients be told what it says.
+    fn take(&self, text: &str) {
+        match advertised(text, &self.listeners) {
             Ok(said) => {
                 let mut all = self.fixed.clone();
                 all.extend(said.into_iter().map(|(name, host, port)| (name, Endpoint { host, port })));

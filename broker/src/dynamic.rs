@@ -78,19 +78,14 @@ impl Dynamic {
     /// Has what the file says come into force, until `stop`.
     pub fn follow(mut self, controller: controller::Handle, stop: CancellationToken, tasks: &TaskTracker) {
         tasks.spawn(async move {
-            let mut ticks = Followed::ticks();
-            loop {
-                tokio::select! {
-                    _ = ticks.tick() => self.look(&controller).await,
-                    () = stop.cancelled() => return,
-                }
+            while let Some(text) = stop.run_until_cancelled(self.file.changed()).await {
+                self.take(&text, &controller).await;
             }
         });
     }
 
-    async fn look(&mut self, controller: &controller::Handle) {
-        let Some(text) = self.file.news().await else { return };
-        match taken(&self.base, &text) {
+    async fn take(&mut self, text: &str, controller: &controller::Handle) {
+        match taken(&self.base, text) {
             Ok(next) if next != self.now => {
                 let (before, after) = (self.now.file(), next.file());
                 let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));

@@ -23,12 +23,16 @@ pub struct Followed {
     seen: Option<String>,
     /// It has been told that it cannot be read.
     told: bool,
+    /// When it is to be read again.
+    ticks: Interval,
 }
 
 impl Followed {
     /// The file of that path, which `key` names.
     pub fn new(key: &'static str, path: &Path) -> Self {
-        Self { key, path: path.to_owned(), seen: None, told: false }
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { key, path: path.to_owned(), seen: None, told: false, ticks }
     }
 
     /// The file of that path, which said that when it was read before.
@@ -36,21 +40,26 @@ impl Followed {
         Self { seen: Some(seen), ..Self::new(key, path) }
     }
 
-    /// When it is to be read.
-    pub fn ticks() -> Interval {
-        let mut ticks = interval(PERIOD);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks
+    /// What it says, as soon as that is something else than before. May be given up at any time.
+    pub async fn changed(&mut self) -> String {
+        loop {
+            self.ticks.tick().await;
+            if let Some(text) = self.news().await {
+                return text;
+            }
+        }
     }
 
-    /// What it says, if that is something else than before.
+    /// What it says now, if that is something else than before.
     pub async fn news(&mut self) -> Option<String> {
         match read(&self.path).await {
             Ok(text) => {
                 self.told = false;
-                let changed = self.seen.as_ref() != Some(&text);
+                if self.seen.as_ref() == Some(&text) {
+                    return None;
+                }
                 self.seen = Some(text.clone());
-                changed.then_some(text)
+                Some(text)
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.told, true) {

@@ -1,6 +1,8 @@
 //! What of the configuration changes under a broker that runs, by its file: what it comes to, who wins, and what is not
 //! taken.
 
+#[path = "support/configs.rs"]
+mod configs;
 #[expect(dead_code, reason = "this file needs a part of it")]
 #[path = "support/peer.rs"]
 mod peer;
@@ -13,20 +15,17 @@ mod records;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use configs::{alter, described};
 use ottla_broker::node::Running;
 use ottla_wire::ErrorCode;
-use ottla_wire::messages::describe_configs_request::DescribeConfigsResource;
-use ottla_wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
-use ottla_wire::messages::{DescribeConfigsRequest, IncrementalAlterConfigsRequest};
 use ottla_wire::record::{BatchBuilder, Compression};
-use peer::{Peer, configured, soon, with};
+use peer::{Peer, configured, soon};
 use process::Process;
 use records::KEPT;
 
 const FILE: &str = "ottla.dynamic.config.file";
 const SIZE: &str = "message.max.bytes";
 const RETENTION: &str = "log.retention.ms";
-const BROKER: i8 = 4;
 const TOPIC: &str = "t";
 
 /// Sources, as DescribeConfigs numbers them.
@@ -41,19 +40,6 @@ fn say(file: &Path, text: &str) {
     std::fs::rename(&fresh, file).expect("moved");
 }
 
-/// What DescribeConfigs says of a key: the value and where it comes from.
-async fn described(peer: &mut Peer, key: &str) -> (Option<String>, i8) {
-    let resource = with(|resource: &mut DescribeConfigsResource| {
-        resource.resource_type = BROKER;
-        resource.resource_name = "1".to_owned();
-        resource.configuration_keys = Some(vec![key.to_owned()]);
-    });
-    let request = with(|request: &mut DescribeConfigsRequest| request.resources = vec![resource]);
-    let answer = peer.ask(&request, 4).await;
-    let config = &answer.results[0].configs[0];
-    (config.value.clone(), config.config_source)
-}
-
 async fn becomes(peer: &mut Peer, key: &str, value: &str, source: i8) {
     let wanted = (Some(value.to_owned()), source);
     soon(&format!("{key}={value}"), async {
@@ -62,22 +48,6 @@ async fn becomes(peer: &mut Peer, key: &str, value: &str, source: i8) {
         }
     })
     .await;
-}
-
-/// Sets the key at run time for this broker, or takes that back.
-async fn alter(peer: &mut Peer, key: &str, value: Option<&str>) {
-    let config = with(|config: &mut AlterableConfig| {
-        config.name = key.to_owned();
-        config.config_operation = i8::from(value.is_none());
-        config.value = value.map(str::to_owned);
-    });
-    let resource = with(|resource: &mut AlterConfigsResource| {
-        resource.resource_type = BROKER;
-        resource.resource_name = "1".to_owned();
-        resource.configs = vec![config];
-    });
-    let request = with(|request: &mut IncrementalAlterConfigsRequest| request.resources = vec![resource]);
-    assert_eq!(peer.ask(&request, 1).await.responses[0].error_code, 0);
 }
 
 /// What is answered to a batch of about so many bytes.
@@ -112,12 +82,12 @@ async fn what_the_file_says_acts_while_the_broker_runs() {
     assert_eq!(produced(&mut peer, 5000).await, ErrorCode::NONE, "what is described acts");
     assert_eq!(described(&mut peer, RETENTION).await, (Some("7000".to_owned()), IN_FILE));
 
-    alter(&mut peer, SIZE, Some("3000")).await;
+    assert_eq!(alter(&mut peer, SIZE, Some("3000")).await, ErrorCode::NONE);
     say(&file, "message.max.bytes=9000\nlog.retention.ms=7001\n");
     becomes(&mut peer, RETENTION, "7001", IN_FILE).await;
     assert_eq!(described(&mut peer, SIZE).await, (Some("3000".to_owned()), SET_FOR_BROKER), "what is set wins");
     assert_eq!(produced(&mut peer, 5000).await, ErrorCode::MESSAGE_TOO_LARGE);
-    alter(&mut peer, SIZE, None).await;
+    assert_eq!(alter(&mut peer, SIZE, None).await, ErrorCode::NONE);
     becomes(&mut peer, SIZE, "9000", IN_FILE).await;
     assert_eq!(produced(&mut peer, 8000).await, ErrorCode::NONE);
 
@@ -136,7 +106,6 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_told_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut broker, file) = started(folder.path()).await;
     let mut peer = Peer::connect(broker.address).await;
-    let mut lines = Vec::new();
     for (text, problem) in [
         ("message.max.bytes=many\nlog.retention.ms=1\n", "message.max.bytes"),
         ("log.retention.ms=2\n=3\n", "line 2"),
@@ -145,7 +114,6 @@ async fn a_file_that_is_wrong_changes_nothing_and_is_told_once() {
         say(&file, text);
         let line = broker.complains("is not followed").await;
         assert!(line.contains(problem) && line.contains(FILE), "{line}");
-        lines.push(line);
         assert_eq!(described(&mut peer, SIZE).await, (Some("3000".to_owned()), IN_FILE));
         assert_eq!(described(&mut peer, RETENTION).await, (None, DEFAULT));
     }

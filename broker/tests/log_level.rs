@@ -1,51 +1,21 @@
 //! `ottla.log.level` acts at run time, whoever changes it, and DescribeConfigs says what is in force.
 
+#[path = "support/configs.rs"]
+mod configs;
 #[expect(dead_code, reason = "this file needs a part of it")]
 #[path = "support/peer.rs"]
 mod peer;
 
 use std::time::Duration;
 
+use configs::{BROKER, alter, described};
 use ottla_broker::logging::{self, Format};
 use ottla_wire::ErrorCode;
+use ottla_wire::messages::AlterConfigsRequest;
 use ottla_wire::messages::alter_configs_request as whole;
-use ottla_wire::messages::describe_configs_request::DescribeConfigsResource;
-use ottla_wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
-use ottla_wire::messages::{AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest};
 use peer::{Peer, address, soon, start, with};
 
 const KEY: &str = "ottla.log.level";
-const BROKER: i8 = 4;
-const SET: i8 = 0;
-const DELETE: i8 = 1;
-
-async fn alter(peer: &mut Peer, operation: i8, value: Option<&str>) -> ErrorCode {
-    let config = with(|config: &mut AlterableConfig| {
-        config.name = KEY.to_owned();
-        config.config_operation = operation;
-        config.value = value.map(str::to_owned);
-    });
-    let resource = with(|resource: &mut AlterConfigsResource| {
-        resource.resource_type = BROKER;
-        resource.resource_name = "1".to_owned();
-        resource.configs = vec![config];
-    });
-    let request = with(|request: &mut IncrementalAlterConfigsRequest| request.resources = vec![resource]);
-    ErrorCode::new(peer.ask(&request, 1).await.responses[0].error_code)
-}
-
-/// What DescribeConfigs says: the value and where it comes from.
-async fn described(peer: &mut Peer) -> (Option<String>, i8) {
-    let resource = with(|resource: &mut DescribeConfigsResource| {
-        resource.resource_type = BROKER;
-        resource.resource_name = "1".to_owned();
-        resource.configuration_keys = Some(vec![KEY.to_owned()]);
-    });
-    let request = with(|request: &mut DescribeConfigsRequest| request.resources = vec![resource]);
-    let answer = peer.ask(&request, 4).await;
-    let config = &answer.results[0].configs[0];
-    (config.value.clone(), config.config_source)
-}
 
 async fn becomes(level: &str) {
     soon(&format!("level {level}"), async {
@@ -62,14 +32,14 @@ async fn the_level_follows_the_configuration() {
     let directory = tempfile::tempdir().unwrap();
     let broker = start(directory.path(), &[(KEY, "warn")]).await;
     let mut peer = Peer::connect(address(&broker)).await;
-    assert_eq!(described(&mut peer).await, (Some("warn".to_owned()), 4), "as its file has it");
+    assert_eq!(described(&mut peer, KEY).await, (Some("warn".to_owned()), 4), "as its file has it");
 
-    assert_eq!(alter(&mut peer, SET, Some("error")).await, ErrorCode::NONE);
+    assert_eq!(alter(&mut peer, KEY, Some("error")).await, ErrorCode::NONE);
     becomes("error").await;
-    assert_eq!(described(&mut peer).await, (Some("error".to_owned()), 2), "set at run time for this broker");
+    assert_eq!(described(&mut peer, KEY).await, (Some("error".to_owned()), 2), "set at run time for this broker");
 
-    assert_eq!(alter(&mut peer, SET, Some("loud")).await, ErrorCode::INVALID_REQUEST);
-    assert_eq!(described(&mut peer).await.0.as_deref(), Some("error"));
+    assert_eq!(alter(&mut peer, KEY, Some("loud")).await, ErrorCode::INVALID_REQUEST);
+    assert_eq!(described(&mut peer, KEY).await.0.as_deref(), Some("error"));
 
     let config = with(|config: &mut whole::AlterableConfig| {
         config.name = KEY.to_owned();
@@ -100,9 +70,9 @@ async fn the_level_follows_the_configuration() {
     })
     .await;
     let mut peer = Peer::connect(address(&broker)).await;
-    assert_eq!(alter(&mut peer, DELETE, None).await, ErrorCode::NONE);
+    assert_eq!(alter(&mut peer, KEY, None).await, ErrorCode::NONE);
     becomes("warn").await;
-    assert_eq!(described(&mut peer).await, (Some("warn".to_owned()), 4));
+    assert_eq!(described(&mut peer, KEY).await, (Some("warn".to_owned()), 4));
     soon("stop", broker.stop()).await;
 
     // A file that changes while the broker runs is followed from the start on.

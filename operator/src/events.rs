@@ -1,8 +1,8 @@
 //! Events: what a person finds with `kubectl describe` and `kubectl events`.
 //!
-//! Owns how they are published. Equal ones within six minutes are one with a count, as long as they are remembered. Whoever calls has something new to say;
-//! that an Event could not be written fails nothing: what is true is in `status`. Must never be asked in a loop without a
-//! change.
+//! Owns how they are published. Equal ones within six minutes are one with a count, as long as they are remembered. Whoever
+//! calls has something new to say; that an Event could not be written fails nothing: what is true is in `status`. Must never
+//! be asked in a loop without a change.
 
 use std::sync::Arc;
 use std::time::Duration;

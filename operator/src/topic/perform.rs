@@ -131,6 +131,15 @@ fn alterations(changes: &BTreeMap<String, Option<String>>) -> Vec<ConfigChange> 
     changes.iter().map(change).collect()
 }
 
+/// Sets the rate of these brokers, or takes it back; why not, if one of them has another one still.
+async fn pace(client: &Client, brokers: impl Iterator<Item = i32>, rate: Option<String>) -> Option<Failure> {
+    let changes = alterations(&RATES.map(|name| (name.to_owned(), rate.clone())).into_iter().collect());
+    let all = brokers.map(|id| (0, (Resource::Broker(BrokerId::new(id)), changes.clone())));
+    let mut refused = BTreeMap::new();
+    alter(client, all.collect(), &mut refused).await;
+    refused.remove(&0)
+}
+
 /// Takes the brokers' rates back before the last throttle of a topic: by that they are known for this operator's own, also
 /// by one that comes after a kill. Gives the changes that may follow.
 async fn unthrottle(
@@ -142,15 +151,10 @@ async fn unthrottle(
     let is_last =
         |one: &ConfigChange| THROTTLES.contains(&one.name.as_str()) && matches!(one.operation, Operation::Unset);
     let lasts = |(_, (_, changes)): &(usize, Change)| changes.iter().any(is_last);
-    let Some(first) = changes.iter().find(|change| lasts(change)).map(|(at, _)| *at) else { return changes };
-    if world.moving > 0 {
+    if world.moving > 0 || !changes.iter().any(lasts) {
         return changes;
     }
-    let unset = alterations(&RATES.map(|name| (name.to_owned(), None)).into_iter().collect());
-    let brokers = world.brokers.keys().map(|id| (first, (Resource::Broker(BrokerId::new(*id)), unset.clone())));
-    let mut refused = BTreeMap::new();
-    alter(client, brokers.collect(), &mut refused).await;
-    if let Some(why) = refused.remove(&first) {
+    if let Some(why) = pace(client, world.brokers.keys().copied(), None).await {
         changes.retain(|change| {
             let waits = lasts(change);
             if waits {
@@ -171,19 +175,15 @@ async fn relocate(
     failures: &mut BTreeMap<usize, Failure>,
 ) {
     let topics = pick(steps, |name, step| matches!(step, Step::Move(_)).then(|| name.to_owned()));
-    let Some(first) = topics.first().map(|(at, _)| *at) else { return };
-    let set = |names: [&str; 2], value: &str| {
-        alterations(&names.map(|name| (name.to_owned(), Some(value.to_owned()))).into_iter().collect())
-    };
+    if topics.is_empty() {
+        return;
+    }
     // The topics first: by them rates are known for this operator's own.
-    let throttles = topics.iter().cloned();
-    let throttles = throttles.map(|(at, name)| (at, (Resource::Topic(name), set(THROTTLES, THROTTLED))));
+    let all = alterations(&THROTTLES.map(|name| (name.to_owned(), Some(THROTTLED.to_owned()))).into_iter().collect());
+    let throttles = topics.iter().map(|(at, name)| (*at, (Resource::Topic(name.clone()), all.clone())));
     alter(client, throttles.collect(), failures).await;
-    let rate = rate.to_string();
-    let live = world.brokers.iter().filter(|(_, broker)| broker.live).map(|(id, _)| BrokerId::new(*id));
-    let mut refused = BTreeMap::new();
-    alter(client, live.map(|id| (first, (Resource::Broker(id), set(RATES, &rate)))).collect(), &mut refused).await;
-    if let Some(why) = refused.remove(&first) {
+    let live = world.brokers.iter().filter(|(_, broker)| broker.live).map(|(id, _)| *id);
+    if let Some(why) = pace(client, live, Some(rate.to_string())).await {
         for (at, _) in topics {
             failures.entry(at).or_insert_with(|| why.clone());
         }

@@ -6,13 +6,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 source "$here/../setup/kept.sh"
-module=$here/metallb
-folder=$HOME/.cache/ottla/tools/metallb-$(cat "$module"/go.* | sha256sum | cut -c1-16)
-build_one() {
-  CGO_ENABLED=0 nice -n 10 go build -C "$module" -mod=readonly -trimpath -ldflags '-s -w' -o "$PWD/" "go.universe.tf/metallb/$name"
-}
 for name in controller speaker; do
-  # Each has a folder to be removed when its shell ends.
-  (kept "$folder/$name" "MetalLB's $name (once, both about three minutes)" build_one)
+  program=$(kept_module "$here/metallb" "MetalLB's $name (once, both about three minutes)" "go.universe.tf/metallb/$name")
 done
-echo "$folder"
+dirname "$program"

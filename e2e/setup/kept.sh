@@ -2,7 +2,9 @@
 #
 #   kept PROGRAM WHAT BUILD    unless PROGRAM is there: says WHAT it is, and calls the function BUILD in an empty folder, where
 #                              it leaves the program under its own name
-#   kept_module FOLDER WHAT    the program of the Go module in FOLDER, once for each version of its sources; prints its path
+#   kept_module FOLDER WHAT [PACKAGE]
+#                              the program of the Go module in FOLDER, or of a package that it requires, once for each version of
+#                              its sources; prints its path
 #
 # Owns how such a program comes to be: whole or not at all. What is built, and from what, says the caller.
 
@@ -22,12 +24,14 @@ kept() {
 }
 
 kept_module() {
-  local folder=$1 what=$2 name sum program
-  name=$(basename "$folder")
-  sum=$(cat "$folder"/{go.mod,go.sum,main.go} | sha256sum | cut -c1-16)
-  program=$HOME/.cache/ottla/tools/$name-$sum/$name
+  local folder=$1 what=$2 package=${3:-.} name sum program
+  local sources=("$folder"/go.mod "$folder"/go.sum)
+  [ "$package" != . ] || sources+=("$folder"/main.go)
+  name=$(basename "${3:-$folder}")
+  sum=$(cat "${sources[@]}" | sha256sum | cut -c1-16)
+  program=$HOME/.cache/ottla/tools/$(basename "$folder")-$sum/$name
   build_module() {
-    CGO_ENABLED=0 nice -n 10 go build -C "$folder" -mod=readonly -trimpath -ldflags '-s -w' -o "$PWD/$name" .
+    CGO_ENABLED=0 nice -n 10 go build -C "$folder" -mod=readonly -trimpath -ldflags '-s -w' -o "$PWD/$name" "$package"
   }
   kept "$program" "$what" build_module
   echo "$program"

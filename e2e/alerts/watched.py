@@ -5,8 +5,6 @@ cut to two seconds where they have any; nothing else in them is changed.
 """
 
 import copy
-import importlib.machinery
-import importlib.util
 import json
 import os
 import pathlib
@@ -14,6 +12,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -24,7 +23,9 @@ from cases import expect, until
 import disk
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-NODES = ROOT / "e2e/faults/nodes"
+sys.path.append(str(ROOT / "e2e/faults/runner"))
+import driver  # noqa: E402
+
 OTTLA = os.environ.get("OTTLA", str(ROOT / "bin/ottla"))
 COUNT = 3
 OF_THE_DISK = ("OttlaDiskNearlyFull", "OttlaDiskFillsUp")
@@ -37,13 +38,6 @@ def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
-
-
-def load_nodes():
-    loader = importlib.machinery.SourceFileLoader("nodes", str(NODES))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("nodes", loader))
-    loader.exec_module(module)
-    return module
 
 
 def elect_preferred(port):
@@ -61,8 +55,7 @@ class Watched:
     def __init__(self, rules):
         self.rules = copy.deepcopy(rules)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ottla-alerts-"))
-        # Brokers take the three ports from there on, and those 100 and 200 higher.
-        self.port, self.first = free_port(), min(free_port(), 60000)
+        self.port, self.first = free_port(), driver.free_base(COUNT)
         self.environment = os.environ | {"NODES_DIR": str(self.folder / "nodes"), "NODES_PORT": str(self.first),
                                          "NODES_PROPS": PROPERTIES}
         self.prometheus = None
@@ -72,7 +65,7 @@ class Watched:
         return self.folder / f"nodes/data-{one}"
 
     def nodes(self, *words):
-        done = subprocess.run([NODES, *map(str, words)], env=self.environment, capture_output=True, text=True)
+        done = subprocess.run([driver.NODES, *map(str, words)], env=self.environment, capture_output=True, text=True)
         expect(done.returncode == 0, f"nodes {' '.join(map(str, words))}: {done.stderr[-1000:]}")
         return done.stdout.strip()
 
@@ -82,12 +75,12 @@ class Watched:
 
     def start(self, *ids):
         # Side by side: of a cluster that stood still, half have to run before one serves.
-        running = [subprocess.Popen([NODES, "start", str(one)], env=self.environment, stderr=subprocess.DEVNULL) for one in ids]
+        running = [subprocess.Popen([driver.NODES, "start", str(one)], env=self.environment, stderr=subprocess.DEVNULL) for one in ids]
         expect(all(one.wait() == 0 for one in running), f"brokers {ids} do not start")
 
     def replicas(self, topic):
         """Of each partition."""
-        _, partitions = load_nodes().describe(self.first + int(self.nodes("controller")), [topic])
+        _, partitions = driver.load().describe(self.first + int(self.nodes("controller")), [topic])
         return {partition: replicas for (_, partition), (_, _, replicas, _) in partitions.items()}
 
     def watch(self):

@@ -115,7 +115,6 @@ class Play:
             self.numbers.played(number, writes and writes[-1])
             self.tell(f"{world.name}: {f'killed after write {number}, {writes[-1]}' if writes else f'over before write {number}'}")
 
-
     def tell(self, line):
         """For whoever reads along in the folder."""
         with self.numbers.lock, open(self.scene.folder / f"{self.of.name}.log", "a") as log:

@@ -124,11 +124,13 @@ class World:
         return self.of.plain(text, self.turn)
 
     def wait(self, what, holds):
+        """What `holds` gives, once it gives anything."""
         ends = time.monotonic() + PATIENCE
-        while not holds():
+        while not (held := holds()):
             self.look()
             expect(time.monotonic() < ends, f"{self.name}: not within {PATIENCE} s: {what}; {told(self.cluster())}")
             time.sleep(0.5)
+        return held
 
     def look(self):
         """Starts the operator again if it has ended by itself, as Kubernetes does: one that is not answered in time loses its lease."""
@@ -147,9 +149,7 @@ class World:
         """The state that the next declaration ends in."""
         self.turn += 1
         self.declare()
-        found = []
-        self.wait("the operation is over, and nothing is still to come", lambda: found.append(self.final()) or found[-1])
-        return found[-1]
+        return self.wait("the operation is over, and nothing is still to come", self.final)
 
     def killed(self, after, expected):
         """Plays the next declaration with the operator killed after that many writes. What was written until then; None if the

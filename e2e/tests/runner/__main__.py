@@ -27,12 +27,11 @@ import plugin  # noqa: E402
 import policies  # noqa: E402
 import readme  # noqa: E402
 import second  # noqa: E402
-from scene import BIN, CLUSTER, LEDGER, MANY, MEMBERS, TOPIC, Scene  # noqa: E402
+from scene import BIN, CLUSTER, LEDGER, MANY, MEMBERS, QUICKSTART, TOPIC, Scene  # noqa: E402
 from stage import PATIENCE, expect, perform, title, until  # noqa: E402
 
 HEADING = "## On Kubernetes"
 PARTITIONS, PER_SECOND = 6, 200
-QUICKSTART = ROOT / "deploy/examples/quickstart.yaml"
 
 
 class Suite(dynamic.Cases, installs.Cases, killed.Cases, lifecycle.Cases, outside.Cases, plugin.Cases, policies.Cases, second.Cases, Scene):

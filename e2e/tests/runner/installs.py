@@ -12,11 +12,10 @@ import shutil
 import subprocess
 import tempfile
 
+from scene import CLUSTER, QUICKSTART, ROOT
 from stage import PATIENCE, expect, until
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-QUICKSTART = ROOT / "deploy/examples/quickstart.yaml"
-CLUSTER, SYSTEM, OPERATOR = "events", "ottla-system", "ottla-operator"
+SYSTEM, OPERATOR = "ottla-system", "ottla-operator"
 IMAGES = ("--set", "image.repository=localhost/ottla/operator", "--set", "image.tag=dev", "--set", "broker.image=localhost/ottla/broker",
           "--set", "broker.version=dev")
 

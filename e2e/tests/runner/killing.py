@@ -114,10 +114,6 @@ class Kept(World):
         self.accounts.append(self.ledger.account())
 
 
-class Roll(kills.Roll):
-    """Of the two brokers that have all replicas."""
-
-
 class Growth(kills.Growth):
     topics = kills.Roll.topics
 
@@ -132,7 +128,7 @@ class ScaleIn(kills.ScaleIn):
         return cluster("c", brokers=2 if turn % 2 else 3)
 
 
-OPERATIONS = {of.__name__.lower(): of for of in (Roll, Growth, ScaleIn)}
+OPERATIONS = {of.__name__.lower(): of for of in (kills.Roll, Growth, ScaleIn)}
 
 
 def main():

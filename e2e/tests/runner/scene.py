@@ -6,6 +6,7 @@ only Kubernetes and, through clients in Pods, Kafka.
 
 import base64
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -18,7 +19,7 @@ from stage import PATIENCE, TOOLS, Stage, expect, until
 from watched import is_ready
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-EXAMPLE = ROOT / "deploy/examples/three-zones.yaml"
+EXAMPLE, QUICKSTART = ROOT / "deploy/examples/three-zones.yaml", ROOT / "deploy/examples/quickstart.yaml"
 CLUSTER, TOPIC = "events", "ledger"
 LEDGER = "localhost/ottla/ledger:dev"
 BIN = pathlib.Path(os.environ.get("BIN") or ROOT / "bin").resolve()
@@ -167,8 +168,9 @@ class Scene(Stage):
         before = self.acks()
         until("the producer goes on", lambda: self.acks() > before + MANY)
 
+    @functools.cache
     def load_ledger(self):
-        """Gives the image of clients that keep ledgers to every node."""
+        """Gives the image of clients that keep ledgers to every node, the first time."""
         program = f"{self.folder.name}/program"
         subprocess.run(["cc", "-O2", "-Wall", "-o", program, ROOT / "e2e/tests/ledger.c", "-lrdkafka"], check=True)
         self.load(LEDGER, program)

@@ -11,7 +11,13 @@ import time
 from scene import BIN, CLUSTER, ROOT, Scene
 from stage import PATIENCE, TOOLS, expect, until
 
-MOVED, COUNT = "moved", 2000
+MOVED, COUNT, GROUP = "moved", 2000, "movers"
+
+
+def committed(scene):
+    """Where the group stands on each partition."""
+    (group,) = json.loads(scene.ottla("group", "describe", GROUP, "-o", "json"))
+    return {one["partition"]: one["committed"] for one in group["partitions"]}
 
 
 class Second(Scene):
@@ -41,6 +47,9 @@ class Cases:
         self.ottla("topic", "create", MOVED, "--partitions", 6, "--replicas", 3)
         sent = [f"record {number}" for number in range(COUNT)]
         self.kubectl("exec", "-i", f"{CLUSTER}-main-0", "--", "ottla", "produce", MOVED, "--quiet", input="".join(f"{one}\n" for one in sent))
+        self.ottla("consume", MOVED, "--group", GROUP)
+        stands = committed(self)
+        expect(sum(stands.values()) == COUNT, f"the group stands at {stands}")
         identity, brokers, ledger = self.declared()["status"]["clusterId"], len(self.brokers()), self.read and self.records()
         self.annotate("hibernate=true")
         until("no broker runs", lambda: not self.brokers())
@@ -60,6 +69,7 @@ class Cases:
             self.note(f"{installed - began:.1f} s for the other Kubernetes and the operator, {time.monotonic() - installed:.1f} s to a whole cluster of "
                       f"{brokers} brokers there")
             self.the_same(other, identity, sorted(sent), ledger)
+            expect(committed(other) == stands, f"the group stands at {committed(other)}, and stood at {stands}")
         finally:
             other.tool("down.sh", check=False)
             self.annotate("hibernate-")
